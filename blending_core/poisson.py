@@ -1,0 +1,155 @@
+"""The Poisson equation on a masked region of a picture."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from .differences import Edges, adjoint_differences, forward_differences, pairwise, sum_over_pairs
+from .multigrid import GridLaplacian, Multigrid
+
+# on_step(step, total, loss_terms, image): called at every iteration; may raise to stop the work.
+OnStep = Callable[[int, int, dict[str, float], Tensor], None]
+
+PROGRESS_STEPS = 100
+
+
+def solve_poisson(
+    image: Tensor,
+    inside: Tensor,
+    guidance: Edges,
+    *,
+    screening: Tensor | float = 0.0,
+    reference: Tensor | None = None,
+    conductance: Edges | None = None,
+    tolerance: float = 1e-5,
+    max_iterations: int = 200,
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """Pixels inside whose differences follow the guidance and which meet the pixels outside.
+
+    Solves, for every p in Omega = {inside} (Pérez et al. 2003, eq. 7, with weights),
+
+        sum over q in N_p of g_pq (f_p - f_q - v_pq) + lambda_p (f_p - r_p) = 0,    f = image outside,
+
+    where N_p are the 4-neighbours within the frame: at the frame the boundary is natural, elsewhere it is Dirichlet.
+    Multigrid-preconditioned conjugate gradients, each sample by itself on the box of its region, so that a sample's
+    result does not depend on its batch.
+
+    Args:
+        image: `[B, C, H, W]`: the known values outside, the first guess inside.
+        inside: bool `[B, 1, H, W]`.
+        guidance: v, differences between neighbours (see `differences`), `[B, C, ...]`.
+        screening: lambda >= 0, a number or `[B, 1, H, W]`; holds the solution to `reference`.
+        reference: r, `[B, C, H, W]`; the first guess when absent.
+        conductance: g > 0, `[B, 1, ...]`; 1 when absent. A small value lets the solution step there.
+        tolerance: the solver stops when its estimate of the largest error, in pixel values, falls to this.
+        max_iterations: the solver also stops after this many iterations (about 10 are usual; conductances that vary
+            over orders of magnitude need more).
+        on_step: called at every iteration with the progress in steps, the total of steps, `{"error": estimate}` and
+            the solution so far, `[1, C, H, W]`.
+
+    Returns:
+        `[B, C, H, W]`, equal to `image` bit for bit outside. A sample without pixels inside is returned as it is, and so
+        is one that nothing determines: every pixel inside and no screening.
+    """
+    reference = image if reference is None else reference
+    screening = torch.as_tensor(screening, dtype=image.dtype, device=image.device).expand(inside.shape)
+    result = image.clone()
+    for sample in range(len(image)):
+        one = slice(sample, sample + 1)
+        box = _box_with_border(inside[sample, 0])
+        if box is None:
+            continue
+        rows, columns = box
+        pixels = (one, slice(None), rows, columns)
+        right = (one, slice(None), rows, slice(columns.start, columns.stop - 1))
+        down = (one, slice(None), slice(rows.start, rows.stop - 1), columns)
+
+        result[pixels] = _solve_sample(
+            image[pixels],
+            inside[pixels],
+            (guidance[0][right], guidance[1][down]),
+            screening[pixels],
+            reference[pixels],
+            None if conductance is None else (conductance[0][right], conductance[1][down]),
+            tolerance,
+            max_iterations,
+            None if on_step is None else partial(_report, on_step, result, sample, box),
+        )
+    return result
+
+
+def _box_with_border(inside: Tensor) -> tuple[slice, slice] | None:
+    """Box of the region and the one pixel around it that its equations read; None when the region is empty."""
+    if not inside.any():
+        return None
+    slices = []
+    for axis, length in ((1, inside.shape[0]), (0, inside.shape[1])):
+        occupied = inside.any(axis).nonzero()
+        slices.append(slice(max(int(occupied[0]) - 1, 0), min(int(occupied[-1]) + 2, length)))
+    return tuple(slices)
+
+
+def _report(on_step, result, sample, box, share, error, solution):
+    """Tell `on_step` what share of a sample is done."""
+    preview = result[sample : sample + 1].clone()
+    preview[..., box[0], box[1]] = solution
+    step = round(PROGRESS_STEPS * (sample + share))
+    on_step(step, PROGRESS_STEPS * len(result), {"error": error}, preview)
+
+
+def _solve_sample(x, inside, guidance, screening, reference, conductance, tolerance, max_iterations, report):
+    region = inside.to(x.dtype)
+    both = pairwise(torch.mul, region)
+    either = pairwise(torch.maximum, region)
+    if conductance is None:
+        conductance = either
+    else:
+        conductance = tuple(g * e for g, e in zip(conductance, either, strict=True))
+    within = tuple(g * b for g, b in zip(conductance, both, strict=True))
+    links = tuple(g - w for g, w in zip(conductance, within, strict=True))
+    excess = region * (screening + sum_over_pairs(links))
+    if not (excess > 0).any():
+        return x
+
+    operator = GridLaplacian(within, excess)
+    preconditioner = Multigrid(operator)
+    mismatch = tuple(g * (v - d) for g, v, d in zip(conductance, guidance, forward_differences(x), strict=True))
+    residual = region * (adjoint_differences(mismatch) + screening * (reference - x))
+    direction, previous, first_error = None, None, None
+    for iteration in range(max_iterations + 1):
+        correction = preconditioner(residual)
+        # The preconditioner is close to the inverse, so its answer is close to the error that is left.
+        error = correction.abs().max().item()
+        first_error = first_error or error
+        if report:
+            report(_logarithmic_progress(first_error, error, tolerance), error, x)
+        if error <= tolerance or iteration == max_iterations:
+            return x
+        product = _dot(residual, correction)
+        direction = correction if direction is None else correction + _ratio(product, previous) * direction
+        previous = product
+        image_of_direction = operator(direction)
+        step = _ratio(product, _dot(direction, image_of_direction))
+        x = torch.addcmul(x, step, direction)
+        residual = torch.addcmul(residual, step, image_of_direction, value=-1)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Inner product per channel: channels are independent systems with one operator."""
+    return (a * b).sum((-1, -2), keepdim=True)
+
+
+def _ratio(a: Tensor, b: Tensor) -> Tensor:
+    """a / b, and 0 where b is 0: a channel that is solved exactly stays as it is."""
+    return torch.where(b > 0, a / b.clamp_min(torch.finfo(b.dtype).tiny), torch.zeros_like(a))
+
+
+def _logarithmic_progress(first: float, now: float, goal: float) -> float:
+    """Share of the way from the first error to the goal, 0..1, on the scale on which the error falls evenly."""
+    if now <= goal:
+        return 1.0
+    return min(max(math.log(first / now) / math.log(first / goal), 0.0), 1.0)

@@ -1,0 +1,17 @@
+"""The nodes that ComfyUI sees."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from .blend import PoissonBlend
+from .mask import MaskMorphology
+from .place import PlaceObject
+from .segment import GrabCutMask
+
+
+class DeepBlendExtension(ComfyExtension):
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [GrabCutMask, MaskMorphology, PlaceObject, PoissonBlend]
+
+
+async def comfy_entrypoint() -> DeepBlendExtension:
+    return DeepBlendExtension()

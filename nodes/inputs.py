@@ -1,0 +1,96 @@
+"""Reading node inputs: checks with one clear sentence each, and the layout and precision of the lower layers."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from .host import compute_device
+
+
+def read_image(name: str, image: Tensor) -> Tensor:
+    """IMAGE `[B, H, W, C]` as `[B, C, H, W]`.
+
+    Raises:
+        ValueError: if it has not 3 or 4 channels, is empty, or holds NaN or infinity.
+    """
+    if image.dim() != 4 or image.shape[-1] not in (3, 4):
+        raise ValueError(
+            f"{name} has the shape {list(image.shape)}; a picture [batch, height, width, channels] "
+            "with 3 (RGB) or 4 (RGBA) channels is accepted"
+        )
+    return _finite(name, image.movedim(-1, 1))
+
+
+def read_mask(name: str, mask: Tensor) -> Tensor:
+    """MASK `[B, H, W]` as `[B, 1, H, W]` in 0..1.
+
+    Raises:
+        ValueError: if it has another shape, is empty, or holds NaN or infinity.
+    """
+    if mask.dim() == 2:
+        mask = mask[None]
+    if mask.dim() != 3:
+        raise ValueError(f"{name} has the shape {list(mask.shape)}; a mask [batch, height, width] is accepted")
+    return _finite(name, mask[:, None]).clamp(0, 1)
+
+
+def _finite(name: str, values: Tensor) -> Tensor:
+    if values.numel() == 0:
+        raise ValueError(f"{name} has the shape {list(values.shape)} and holds no pixel; at least one is needed")
+    broken = values.numel() - int(torch.isfinite(values).sum())
+    if broken:
+        raise ValueError(f"{name} holds {broken} values that are NaN or infinite; numbers from 0 to 1 are accepted")
+    return values
+
+
+def require_same_size(name: str, values: Tensor, other_name: str, other: Tensor) -> None:
+    """Raise a sentence naming both sizes unless the two have the same height and width."""
+    (height, width), (other_height, other_width) = values.shape[-2:], other.shape[-2:]
+    if (height, width) != (other_height, other_width):
+        raise ValueError(
+            f"{name} is {width}×{height} pixels but {other_name} is {other_width}×{other_height}; "
+            f"{name} must have the size of {other_name}"
+        )
+
+
+def require_mask_of(name: str, mask: Tensor, image_name: str, image: Tensor) -> None:
+    """`require_same_size`, with its own sentence for what LoadImage gives when a file has no alpha channel."""
+    is_placeholder = mask.shape[-2:] == (64, 64) and not mask.any()
+    if is_placeholder and image.shape[-2:] != (64, 64):
+        raise ValueError(
+            f"{name} is the empty 64×64 mask that Load Image gives when the picture has no alpha channel; "
+            "wire a mask (GrabCut Mask makes one from a box)"
+        )
+    require_same_size(name, mask, image_name, image)
+
+
+class Batch:
+    """Inputs that belong together, sample by sample; an input with one sample goes with every sample.
+
+    Iterating gives dicts of float32 `[1, C, H, W]` on the compute device, so that only one sample at a time takes its
+    memory. Inputs that are None are left out.
+
+    Raises:
+        ValueError: if two inputs hold different numbers of samples, neither of them one.
+    """
+
+    def __init__(self, **inputs: Tensor | None):
+        self.inputs = {name: value for name, value in inputs.items() if value is not None}
+        largest = max(self.inputs, key=lambda name: len(self.inputs[name]))
+        self.count = len(self.inputs[largest])
+        for name, value in self.inputs.items():
+            if len(value) not in (1, self.count):
+                raise ValueError(
+                    f"{name} has {len(value)} frames but {largest} has {self.count}; 1 or {self.count} is accepted"
+                )
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        device = compute_device()
+        for index in range(self.count):
+            yield {
+                name: value[index % len(value)][None].to(device, torch.float32) for name, value in self.inputs.items()
+            }

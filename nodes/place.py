@@ -1,0 +1,173 @@
+"""Putting the object where it belongs."""
+
+import logging
+from dataclasses import dataclass
+
+import torch
+from comfy_api.latest import io
+
+from ..blending_core.composite import composite
+from ..blending_core.placement import mask_box, place, scale_to_fit
+from ..segmentation.boxes import boxes_per_frame, clip_box
+from .host import Progress, make_room, output_image, output_mask
+from .inputs import Batch, read_image, read_mask, require_mask_of, require_same_size
+
+logger = logging.getLogger(__name__)
+
+# Copies of a float32 RGB canvas that placing one sample takes at most.
+WORKING_COPIES = 12
+
+
+@dataclass
+class Placement:
+    x: float
+    y: float
+    scale: float
+    rotation: float
+    flip: bool
+
+
+class PlaceObject(io.ComfyNode):
+    """Moves, scales and turns the object onto the target's canvas."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="DeepBlend_PlaceObject",
+            display_name="Place Object",
+            category="DeepBlend",
+            description="Moves, scales, turns and mirrors an object onto the target picture, without a fringe of its old "
+            "background. The outputs fit the blending nodes.",
+            search_aliases=["paste", "insert object", "overlay", "composite", "transform", "move", "position", "layer"],
+            inputs=[
+                io.Image.Input("source", tooltip="The picture with the object."),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="The object in the source picture. Without it the alpha channel of an RGBA source is used, and of "
+                    "an RGB source the whole picture.",
+                ),
+                io.Image.Input("target", tooltip="The picture that receives the object."),
+                io.Float.Input(
+                    "x",
+                    default=0.5,
+                    min=-1.0,
+                    max=2.0,
+                    step=0.005,
+                    round=0.00001,
+                    tooltip="Where the middle of the object goes, from 0 (left edge of the target) to 1 (right edge). "
+                    "It may lie outside; the object is then cut off by the frame.",
+                ),
+                io.Float.Input(
+                    "y",
+                    default=0.5,
+                    min=-1.0,
+                    max=2.0,
+                    step=0.005,
+                    round=0.00001,
+                    tooltip="Where the middle of the object goes, from 0 (top edge of the target) to 1 (bottom edge).",
+                ),
+                io.Float.Input(
+                    "scale",
+                    default=1.0,
+                    min=0.01,
+                    max=32.0,
+                    step=0.01,
+                    round=0.00001,
+                    tooltip="Size of the object; 1 keeps the pixels of the source, 0.5 makes it half as wide and high.",
+                ),
+                io.Float.Input(
+                    "rotation",
+                    default=0.0,
+                    min=-360.0,
+                    max=360.0,
+                    step=1.0,
+                    round=0.001,
+                    tooltip="Degrees clockwise. Multiples of 90 keep every pixel as it is, other angles resample.",
+                ),
+                io.Boolean.Input(
+                    "flip", default=False, tooltip="Mirror the object left and right before it is turned."
+                ),
+                io.BoundingBox.Input(
+                    "bboxes",
+                    optional=True,
+                    force_input=True,
+                    tooltip="Box in the target that the object is fitted into, its proportions kept. The first box of a frame "
+                    "replaces x, y and scale.",
+                ),
+                io.Mask.Input(
+                    "occluder",
+                    optional=True,
+                    tooltip="What stays in front of the object, in the target: the object passes behind it.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("object", tooltip="The whole source picture on the target's canvas."),
+                io.Mask.Output("mask", tooltip="The object on the target's canvas."),
+                io.Image.Output("composite", tooltip="The object simply pasted over the target."),
+                io.BoundingBox.Output("bboxes", tooltip="Box of the placed object in each frame."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, source, target, x, y, scale, rotation, flip, mask=None, bboxes=None, occluder=None
+    ) -> io.NodeOutput:
+        batch = _read_inputs(source, mask, target, occluder)
+        boxes = [[]] * len(batch) if bboxes is None else boxes_per_frame(bboxes, len(batch))
+        if bboxes is not None and not all(boxes):
+            logger.warning("Place Object: a frame has no box in bboxes; x, y and scale place its object")
+        height, width = target.shape[1:3]
+        make_room(WORKING_COPIES * height * width * 3 * 4)
+
+        progress = Progress(len(batch))
+        objects, masks, composites, placed_boxes = [], [], [], []
+        for sample, sample_boxes in zip(batch, boxes, strict=True):
+            image, object_mask, label = _place_sample(sample, Placement(x, y, scale, rotation, flip), sample_boxes)
+            pasted = composite(image, object_mask, sample["target"])
+            around = mask_box(object_mask[0, 0])
+            objects.append(output_image(image))
+            masks.append(output_mask(object_mask[:, 0]))
+            composites.append(output_image(pasted))
+            placed_boxes.append([{**around._asdict(), **label}] if around else [])
+            progress(len(objects), len(batch), image=pasted)
+        if not all(placed_boxes):
+            logger.warning("Place Object: mask is empty on the target's canvas, so there is no object to see")
+        return io.NodeOutput(torch.cat(objects), torch.cat(masks), torch.cat(composites), placed_boxes)
+
+
+def _read_inputs(source, mask, target, occluder):
+    source = read_image("source", source)
+    target = read_image("target", target)
+    if mask is not None:
+        mask = read_mask("mask", mask)
+        require_mask_of("mask", mask, "source", source)
+    elif source.shape[1] == 4:
+        mask = source[:, 3:].clamp(0, 1)
+    else:
+        mask = torch.ones_like(source[:, :1])
+    if occluder is not None:
+        occluder = read_mask("occluder", occluder)
+        require_same_size("occluder", occluder, "target", target)
+    return Batch(source=source[:, :3], mask=mask, target=target, occluder=occluder)
+
+
+def _place_sample(sample, placement, boxes):
+    """The object and its mask on the canvas, and label and score for its box."""
+    source, mask = sample["source"], sample["mask"]
+    height, width = sample["target"].shape[-2:]
+    label = {"label": "object", "score": 1.0}
+    center, scale = (placement.x * width, placement.y * height), placement.scale
+    if boxes:
+        box = boxes[0]
+        clip_box(box, width, height)
+        label = {key: box.get(key, value) for key, value in label.items()}
+        center = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        around = mask_box(mask[0, 0])
+        if around:
+            scale = scale_to_fit(around.width, around.height, placement.rotation, box["width"], box["height"])
+
+    image, mask = place(source, mask, (height, width), center, scale, placement.rotation, placement.flip)
+    if "occluder" in sample:
+        mask = torch.minimum(mask, 1 - sample["occluder"])
+    return image, mask, label

@@ -1,0 +1,64 @@
+"""Development tasks: `nox -s demo`, `serve`, `tests`, `lint`. Each makes the environment that it needs."""
+
+import sys
+from pathlib import Path
+
+import nox
+
+sys.path.insert(0, str(Path(__file__).parent / "tools"))
+from comfyui_host import HostNotFoundError, find_comfyui, frontend_requirement, needed_requirements
+
+nox.needs_version = ">=2024.4"
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["tests"]
+
+# ComfyUI needs the three in matching versions; newer ones may have no counterpart.
+TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
+RUFF = "ruff==0.17.5"
+
+
+def install_host(session: nox.Session, *more: str) -> None:
+    """Install this pack's requirements and those of the ComfyUI that it runs in, if one can be had."""
+    requirements = ["-r", "requirements.txt", *TORCH, "scikit-image", *more]
+    try:
+        comfyui = find_comfyui()
+    except HostNotFoundError as error:
+        session.warn(str(error))
+        comfyui = None
+    if comfyui:
+        requirements += needed_requirements(comfyui)
+        if session.name == "serve":
+            requirements.append(frontend_requirement(comfyui))
+        session.env["COMFYUI_PATH"] = str(comfyui)
+    # Without compiled files every start of ComfyUI would compile its libraries again.
+    session.install("--compile-bytecode", *requirements)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Move an object between two photographs in a real headless ComfyUI."""
+    install_host(session)
+    session.run("python", "tools/demo.py")
+
+
+@nox.session
+def serve(session: nox.Session) -> None:
+    """Start ComfyUI with this pack and leave it running."""
+    install_host(session)
+    session.run("python", "tools/serve.py")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run all tests; arguments after -- go to pytest."""
+    install_host(session, "pytest", "hypothesis")
+    session.run("python", "-m", "pytest", *(session.posargs or ["tests"]))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    session.install(RUFF)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")

@@ -1,0 +1,1 @@
+"""Finding the object: boxes, masks and their clean-up. No ComfyUI in here."""

@@ -1,0 +1,72 @@
+"""GrabCut segmentation from a box (Rother et al. 2004), as OpenCV implements it."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .boxes import BoxDict, clip_box, describe
+
+# OpenCV draws the first colour clusters at random; with the seed set the same picture gives the same mask.
+RANDOM_SEED = 0
+# OpenCV's colour model has five clusters; with fewer pixels on either side it fails.
+LEAST_PIXELS = 5
+
+
+def grabcut_mask(
+    image: np.ndarray,
+    box: BoxDict,
+    iterations: int,
+    on_step: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """Separate the object in a box from its background.
+
+    Pixels outside the box are background; of those, the ones farther from the box than its own longer side are not
+    looked at, so that the background's colours are those around the object and large pictures stay fast.
+
+    Args:
+        image: `[H, W, 3]` uint8 RGB.
+        box: the object's box; it may reach out of the picture.
+        iterations: rounds of colour model and graph cut.
+        on_step: called with the round and the number of rounds before each; may raise to stop.
+
+    Returns:
+        bool `[H, W]`.
+
+    Raises:
+        ValueError: if the box lies outside the picture or leaves no background in it.
+    """
+    try:
+        import cv2
+    except ImportError as error:
+        raise ImportError("GrabCut needs OpenCV: install opencv-python") from error
+
+    height, width = image.shape[:2]
+    box = clip_box(box, width, height)
+    if width * height - box["width"] * box["height"] < LEAST_PIXELS:
+        raise ValueError(
+            f"bboxes: {describe(box)} covers the whole picture of {width}×{height} pixels; "
+            "GrabCut learns the background from the pixels outside the box, so leave some around the object"
+        )
+    if box["width"] * box["height"] < LEAST_PIXELS:
+        raise ValueError(f"bboxes: {describe(box)} is too small for GrabCut; at least {LEAST_PIXELS} pixels are needed")
+
+    margin = max(box["width"], box["height"])
+    top, left = max(box["y"] - margin, 0), max(box["x"] - margin, 0)
+    region = np.s_[top : box["y"] + box["height"] + margin, left : box["x"] + box["width"] + margin]
+    crop = np.ascontiguousarray(image[region][..., ::-1])
+    labels = np.full(crop.shape[:2], cv2.GC_BGD, np.uint8)
+    inner_top, inner_left = box["y"] - top, box["x"] - left
+    labels[inner_top : inner_top + box["height"], inner_left : inner_left + box["width"]] = cv2.GC_PR_FGD
+
+    cv2.setRNGSeed(RANDOM_SEED)
+    background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
+    for step in range(iterations):
+        if on_step:
+            on_step(step, iterations)
+        if not (labels == cv2.GC_PR_FGD).any():
+            break  # everything went to the background: there is no object colour left to model
+        mode = cv2.GC_INIT_WITH_MASK if step == 0 else cv2.GC_EVAL
+        cv2.grabCut(crop, labels, None, background, foreground, 1, mode)
+    mask = np.zeros((height, width), bool)
+    mask[region] = labels == cv2.GC_PR_FGD
+    return mask

@@ -1,0 +1,131 @@
+"""The real ComfyUI in this process: its loader, validation, executor, inference mode and caches, without HTTP."""
+
+import asyncio
+import sys
+import uuid
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+# What a test wires into a node and what came out, by name.
+WIRED, CAPTURED = {}, {}
+
+
+def _register_test_nodes(nodes):
+    class Wired:
+        """Gives a value that a test put into WIRED; a tensor becomes an inference tensor, as every real one is."""
+
+        RETURN_TYPES, FUNCTION, CATEGORY = ("*",), "give", "test"
+
+        @classmethod
+        def INPUT_TYPES(cls):
+            return {"required": {"name": ("STRING", {})}}
+
+        @classmethod
+        def VALIDATE_INPUTS(cls, **_):
+            return True
+
+        def give(self, name):
+            value = WIRED[name]
+            return (value.clone() if isinstance(value, torch.Tensor) else value,)
+
+    class Capture:
+        """Keeps what the outputs of the node under test hold."""
+
+        RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "keep", "test", True
+
+        @classmethod
+        def INPUT_TYPES(cls):
+            return {"required": {"name": ("STRING", {}), "value": ("*", {})}}
+
+        @classmethod
+        def VALIDATE_INPUTS(cls, input_types):
+            return True
+
+        def keep(self, name, value):
+            CAPTURED[name] = value
+            return ()
+
+    nodes.NODE_CLASS_MAPPINGS.update(DeepBlendTest_Wired=Wired, DeepBlendTest_Capture=Capture)
+
+
+class Host:
+    def __init__(self, comfyui, base):
+        sys.path.insert(0, str(comfyui))
+        import comfy.options  # noqa: F401, argument parsing stays off, so pytest's arguments are left alone
+        from comfy.cli_args import args
+
+        args.cpu = not torch.cuda.is_available()
+        args.base_directory = str(base)
+        args.front_end_root = str(base)
+        import execution
+        import nodes
+        import server
+
+        self.execution, self.nodes = execution, nodes
+        self.server = server.PromptServer(asyncio.new_event_loop())
+        self.server.send_sync = lambda *_: None
+        from comfyui_server import make_base
+
+        asyncio.run(nodes.init_builtin_extra_nodes())
+        assert asyncio.run(nodes.load_custom_node(str(make_base(base)), module_parent="custom_nodes"))
+        _register_test_nodes(nodes)
+        self.executor = self.new_executor()
+
+    def new_executor(self):
+        cache = {"cache_type": self.execution.CacheType.CLASSIC, "cache_args": {"lru": 0, "ram": 0, "ram_inactive": 0}}
+        return self.execution.PromptExecutor(self.server, **cache)
+
+    def run(self, prompt):
+        """Validate and execute a prompt; its outcome, error text and which nodes came from the cache."""
+        prompt_id = str(uuid.uuid4())
+        valid, error, outputs, node_errors = asyncio.run(self.execution.validate_prompt(prompt_id, prompt, None))
+        if not valid:
+            details = [f"{e['message']} {e['details']}" for node in node_errors.values() for e in node["errors"]]
+            return SimpleNamespace(success=False, error=f"{error['message']} {details}", cached=[])
+        self.executor.execute(prompt, prompt_id, {"client_id": "test"}, outputs)
+        messages = dict(self.executor.status_messages)
+        return SimpleNamespace(
+            success=self.executor.success,
+            error=messages.get("execution_error", {}).get("exception_message"),
+            cached=messages["execution_cached"]["nodes"],
+        )
+
+    def run_node(self, node, **inputs):
+        """Outputs of one node, run by the executor; raises RuntimeError with the error text the user would see.
+
+        Tensors and boxes are wired in, other values are widgets; widgets that are left out have their defaults.
+        """
+        required = self.nodes.NODE_CLASS_MAPPINGS[node].INPUT_TYPES()["required"]
+        values = {name: spec[1]["default"] for name, spec in required.items() if "default" in spec[1]}
+        values = {name: value for name, value in values.items() if not required[name][1].get("forceInput")}
+        prompt = {}
+        WIRED.clear()
+        CAPTURED.clear()
+        for name, value in inputs.items():
+            if isinstance(value, (torch.Tensor, dict, list)):
+                # A name of its own for every value, or the executor would take the last one from its cache.
+                key = f"{name}-{uuid.uuid4()}"
+                WIRED[key] = value
+                prompt[name] = {"class_type": "DeepBlendTest_Wired", "inputs": {"name": key}}
+                values[name] = [name, 0]
+            elif value is not None:
+                values[name] = value
+        prompt["node"] = {"class_type": node, "inputs": values}
+        count = len(self.nodes.NODE_CLASS_MAPPINGS[node].RETURN_TYPES)
+        for index in range(count):
+            prompt[f"out{index}"] = {
+                "class_type": "DeepBlendTest_Capture",
+                "inputs": {"name": str(index), "value": ["node", index]},
+            }
+        result = self.run(prompt)
+        if not result.success:
+            raise RuntimeError(result.error)
+        outputs = [CAPTURED[str(index)] for index in range(count)]
+        return outputs[0] if count == 1 else outputs
+
+
+@pytest.fixture(scope="session")
+def host(comfyui, tmp_path_factory):
+    return Host(comfyui, tmp_path_factory.mktemp("comfyui"))

@@ -1,0 +1,177 @@
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from oracles import exact_poisson
+from pictures import masks, smooth_picture
+
+NODE = "DeepBlend_PoissonBlend"
+MASKS = masks()
+
+
+def picture(height, width, batch=1, channels=3, seed=0):
+    return torch.rand(batch, height, width, channels, generator=torch.Generator().manual_seed(seed))
+
+
+def soft_mask(height, width, batch=1):
+    """Blobs with soft edges that touch the frame, and much empty ground."""
+    mask = torch.rand(batch, 1, height, width, generator=torch.Generator().manual_seed(7))
+    mask = torch.nn.functional.avg_pool2d(mask, 9, 1, 4)[:, 0] if min(height, width) > 9 else mask[:, 0]
+    return ((mask - 0.5) * 8).clamp(0, 1)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (37, 53), (512, 512), (1023, 517)])
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("feather", [0, 6])
+def test_target_is_untouched_bit_for_bit_where_the_mask_is_0(host, size, channels, batch, feather):
+    target = picture(*size, batch, channels, 1)
+    mask = soft_mask(*size, batch)
+    result = host.run_node(NODE, object=picture(*size), mask=mask, target=target, feather=feather)
+    assert result.shape == target.shape
+    assert result.dtype == torch.float32
+    assert torch.isfinite(result).all()
+    assert torch.equal(result[mask == 0], target[mask == 0])
+    inside = mask == 1
+    if inside.sum() > 100:
+        assert not torch.equal(result[inside], target[inside])
+
+
+@pytest.mark.parametrize("surroundings", ["use", "ignore"])
+def test_solves_the_stated_equation(host, surroundings):
+    """The smooth pictures are far from 0 and 1, so that no value is clipped."""
+    source, target = (0.4 + 0.2 * smooth_picture(37, 53, seed) for seed in (1, 2))
+    inside = MASKS["ring with a hole"]
+
+    def step(p, q):
+        crossing = surroundings == "ignore" and inside[p] != inside[q]
+        return np.zeros(3) if crossing else source[p] - source[q]
+
+    result = host.run_node(
+        NODE,
+        object=torch.from_numpy(source).float()[None],
+        mask=torch.from_numpy(inside).float()[None],
+        target=torch.from_numpy(target).float()[None],
+        surroundings=surroundings,
+    )
+    assert np.abs(result[0].numpy() - exact_poisson(target, inside, step)).max() < 1e-4
+
+
+def test_automatic_surroundings_ignore_a_flat_colour_and_use_a_photograph(host):
+    inside = torch.from_numpy(MASKS["ellipse"])
+    photograph = torch.from_numpy(smooth_picture(37, 53, 1)).float()
+    cut_out = torch.where(inside[..., None], photograph, torch.ones(3))
+    for image, expected in ((photograph, "use"), (cut_out, "ignore")):
+        results = {
+            choice: host.run_node(
+                NODE, object=image[None], mask=inside.float()[None], target=picture(37, 53), surroundings=choice
+            )
+            for choice in ("auto", "use", "ignore")
+        }
+        assert torch.equal(results["auto"], results[expected])
+        assert not torch.equal(results["use"], results["ignore"])
+
+
+def test_color_fidelity_holds_the_middle_and_frees_the_edge(host):
+    target, object_, mask = torch.zeros(1, 65, 65, 3), torch.full((1, 65, 65, 3), 0.5), torch.zeros(1, 65, 65)
+    object_[:, ::2] += 0.01  # not a flat cut-out
+    mask[:, 8:57, 8:57] = 1
+    free, held = (
+        host.run_node(NODE, object=object_, mask=mask, target=target, color_fidelity=k)[0, ..., 0] for k in (0.0, 400.0)
+    )
+    assert free[31:34, 31:34].mean() < 0.02
+    assert held[31:34, 31:34].mean() > 0.4
+    assert held[32, 8] < 0.1
+
+
+@pytest.mark.parametrize("guidance", ["source", "mixed", "monochrome"])
+@pytest.mark.parametrize(
+    "side", [np.s_[:, :12], np.s_[:, 25:], np.s_[:, :, :15], np.s_[:, :, 40:], np.s_[:, 20:, 30:], np.s_[:, :, :]]
+)
+def test_object_at_the_frame_keeps_its_detail_up_to_the_border(host, guidance, side):
+    """Object and target differ by a constant, so the seamless answer is known: the target goes on to the border."""
+    target = torch.from_numpy(0.3 + 0.3 * smooth_picture(37, 53, 5)).float()[None]
+    gray = target.mean(-1, keepdim=True).expand_as(target).contiguous()
+    mask = torch.zeros(1, 37, 53)
+    mask[side] = 1
+    whole = bool(mask.all())
+    result = host.run_node(NODE, object=gray + 0.2, mask=mask, target=gray, guidance=guidance)
+    assert (result - (gray + 0.2 if whole else gray)).abs().max() < 1e-4
+
+
+def test_full_mask_returns_the_object(host):
+    object_ = picture(20, 30)
+    result = host.run_node(NODE, object=object_, mask=torch.ones(1, 20, 30), target=picture(20, 30, seed=4))
+    assert torch.equal(result, object_)
+
+
+def test_empty_mask_returns_the_target_and_warns_once(host, caplog):
+    target = picture(40, 50, batch=3)
+    with caplog.at_level(logging.WARNING):
+        result = host.run_node(NODE, object=picture(40, 50), mask=torch.zeros(3, 40, 50), target=target)
+    assert torch.equal(result, target)
+    assert [record.getMessage() for record in caplog.records] == [
+        "Poisson Blend: mask is empty; the target is returned unchanged"
+    ]
+
+
+def test_a_batch_is_blended_sample_by_sample(host):
+    objects, targets, mask = picture(37, 53, 3, seed=1), picture(37, 53, 3, seed=2), soft_mask(37, 53, 3)
+    together = host.run_node(NODE, object=objects, mask=mask, target=targets)
+    for index in range(3):
+        one = slice(index, index + 1)
+        alone = host.run_node(NODE, object=objects[one], mask=mask[one], target=targets[one])
+        assert torch.equal(together[one], alone)
+
+
+@pytest.mark.parametrize("largest", ["object", "mask", "target"])
+def test_a_batch_of_one_goes_with_every_sample(host, largest):
+    inputs = {"object": picture(30, 30, 1, seed=1), "mask": soft_mask(30, 30), "target": picture(30, 30, 1, seed=2)}
+    alone = host.run_node(NODE, **inputs)
+    inputs[largest] = torch.cat([inputs[largest]] * 3)
+    assert torch.equal(host.run_node(NODE, **inputs), alone.expand(3, -1, -1, -1))
+
+
+def test_inputs_are_not_written_to(host):
+    inputs = {"object": picture(30, 30), "mask": soft_mask(30, 30), "target": picture(30, 30)}
+    kept = {name: value.clone() for name, value in inputs.items()}
+    host.run_node(NODE, **inputs, feather=3, color_fidelity=16.0)
+    assert all(torch.equal(inputs[name], kept[name]) for name in inputs)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"mask": torch.ones(1, 30, 40)},
+            "mask is 40×30 pixels but target is 60×50; mask must have the size of target",
+        ),
+        ({"mask": torch.zeros(1, 64, 64)}, "empty 64×64 mask that Load Image gives"),
+        ({"object": picture(51, 60)}, "object is 60×51 pixels but target is 60×50"),
+        ({"mask": torch.ones(2, 50, 60), "target": picture(50, 60, 3)}, "mask has 2 frames but target has 3; 1 or 3"),
+        ({"object": picture(50, 60) * float("nan")}, "object holds 9000 values that are NaN or infinite"),
+        ({"mask": torch.full((1, 50, 60), float("inf"))}, "mask holds 3000 values that are NaN or infinite"),
+        ({"target": picture(50, 60, channels=2)}, r"target has the shape \[1, 50, 60, 2\]"),
+        ({"target": torch.zeros(0, 50, 60, 3)}, "target has the shape .* holds no pixel"),
+        ({"color_fidelity": 401.0}, "bigger than max"),
+        ({"guidance": "strong"}, "guidance"),
+    ],
+)
+def test_bad_input_gets_a_sentence(host, change, sentence):
+    inputs = {"object": picture(50, 60), "mask": torch.ones(1, 50, 60), "target": picture(50, 60), **change}
+    with pytest.raises(RuntimeError, match=sentence):
+        host.run_node(NODE, **inputs)
+
+
+def test_half_precision_intermediates_stay_half_precision(host, monkeypatch):
+    """ComfyUI's --fp16-intermediates: pictures come in as float16 and leave as float16."""
+    from comfy.cli_args import args
+
+    monkeypatch.setattr(args, "fp16_intermediates", True)
+    target, mask = picture(40, 50).half(), soft_mask(40, 50).half()
+    result = host.run_node(NODE, object=picture(40, 50, seed=3).half(), mask=mask, target=target)
+    assert result.dtype == torch.float16
+    assert torch.equal(result[mask == 0], target[mask == 0])
+    assert torch.isfinite(result).all()

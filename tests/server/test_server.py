@@ -1,0 +1,248 @@
+"""What only a real server shows: the contract that it publishes, events, previews, cancelling, templates."""
+
+import json
+import time
+from io import BytesIO
+from pathlib import Path
+
+import aiohttp
+import pytest
+from PIL import Image
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+WORKFLOW = json.loads((CHECKOUT / "workflows" / "api" / "poisson_transfer.json").read_text(encoding="utf-8"))
+
+IMAGE, MASK, BOXES = "IMAGE", "MASK", "BOUNDING_BOX"
+INT, FLOAT, BOOLEAN, COMBO = "INT", "FLOAT", "BOOLEAN", "COMBO"
+# Saved workflows depend on these: ids, inputs in their order, [optional ones], outputs.
+CONTRACT = {
+    "DeepBlend_GrabCutMask": ({"image": IMAGE, "bboxes": BOXES, "iterations": INT}, {}, {"mask": MASK}),
+    "DeepBlend_MaskMorphology": (
+        {
+            "mask": MASK,
+            "operation": COMBO,
+            "erode": INT,
+            "dilate": INT,
+            "shape": COMBO,
+            "feather": INT,
+            "fill_holes": BOOLEAN,
+            "keep_largest": BOOLEAN,
+        },
+        {"protect": MASK},
+        {"mask": MASK},
+    ),
+    "DeepBlend_PlaceObject": (
+        {
+            "source": IMAGE,
+            "target": IMAGE,
+            "x": FLOAT,
+            "y": FLOAT,
+            "scale": FLOAT,
+            "rotation": FLOAT,
+            "flip": BOOLEAN,
+        },
+        {"mask": MASK, "bboxes": BOXES, "occluder": MASK},
+        {"object": IMAGE, "mask": MASK, "composite": IMAGE, "bboxes": BOXES},
+    ),
+    "DeepBlend_PoissonBlend": (
+        {
+            "object": IMAGE,
+            "mask": MASK,
+            "target": IMAGE,
+            "guidance": COMBO,
+            "color_fidelity": FLOAT,
+            "surroundings": COMBO,
+            "feather": INT,
+        },
+        {},
+        {"image": IMAGE},
+    ),
+}
+CHOICES = {
+    ("DeepBlend_MaskMorphology", "operation"): ["erode, then dilate", "dilate, then erode", "seam band"],
+    ("DeepBlend_MaskMorphology", "shape"): ["disk", "square", "cross"],
+    ("DeepBlend_PoissonBlend", "guidance"): ["source", "mixed", "monochrome"],
+    ("DeepBlend_PoissonBlend", "surroundings"): ["auto", "use", "ignore"],
+}
+DEFAULTS = {
+    "DeepBlend_GrabCutMask": {"iterations": 5},
+    "DeepBlend_MaskMorphology": {
+        "operation": "erode, then dilate",
+        "erode": 2,
+        "dilate": 4,
+        "shape": "disk",
+        "feather": 0,
+    },
+    "DeepBlend_PlaceObject": {"x": 0.5, "y": 0.5, "scale": 1.0, "rotation": 0.0, "flip": False},
+    "DeepBlend_PoissonBlend": {"guidance": "source", "color_fidelity": 0.0, "surroundings": "auto", "feather": 0},
+}
+
+
+@pytest.fixture(scope="session")
+def object_info(server):
+    return server.get("/object_info")
+
+
+def inputs_of(info):
+    return {**info["input"].get("required", {}), **info["input"].get("optional", {})}
+
+
+def test_published_nodes_are_those_of_the_contract(object_info):
+    published = {
+        node for node, info in object_info.items() if info["python_module"] == "custom_nodes.ComfyUI-DeepBlend"
+    }
+    assert published == set(CONTRACT)
+
+
+@pytest.mark.parametrize("node", CONTRACT)
+def test_inputs_and_outputs_are_those_of_the_contract(object_info, node):
+    required, optional, outputs = CONTRACT[node]
+    info = object_info[node]
+    assert info["input_order"]["required"] == list(required)
+    assert info["input_order"].get("optional", []) == list(optional)
+    assert {name: spec[0] for name, spec in inputs_of(info).items()} == {**required, **optional}
+    assert dict(zip(info["output_name"], info["output"], strict=True)) == outputs
+    for name, default in DEFAULTS[node].items():
+        assert inputs_of(info)[name][1]["default"] == default
+    for (owner, name), options in CHOICES.items():
+        if owner == node:
+            assert inputs_of(info)[name][1]["options"] == options
+
+
+@pytest.mark.parametrize("node", CONTRACT)
+def test_every_node_explains_itself(object_info, node):
+    info = object_info[node]
+    assert info["category"] == "DeepBlend"
+    assert info["description"]
+    assert info["search_aliases"]
+    for name, (kind, options) in inputs_of(info).items():
+        assert options["tooltip"], name
+        if kind in (INT, FLOAT):
+            assert options["min"] < options["max"], name
+        if kind == BOXES:
+            assert options["forceInput"], name
+
+
+def test_templates_are_listed_and_served(server):
+    assert "poisson_transfer" in server.get("/workflow_templates")["ComfyUI-DeepBlend"]
+    served = server.get("/api/workflow_templates/ComfyUI-DeepBlend/poisson_transfer.json")
+    assert served == json.loads((CHECKOUT / "workflows" / "poisson_transfer.json").read_text(encoding="utf-8"))
+    thumbnail = server.get("/api/workflow_templates/ComfyUI-DeepBlend/poisson_transfer.jpg")
+    assert Image.open(BytesIO(thumbnail)).format == "JPEG"
+
+
+def test_workflow_runs_and_its_result_can_be_fetched(server):
+    run = server.run(WORKFLOW)
+    assert run.outcome == "execution_success", run.detail
+    (file,) = run.outputs["13"]["images"]
+    assert Image.open(BytesIO(server.get("/view", **file))).size == (600, 400)
+
+
+def large_blend(frames, side=1024):
+    """Blends that take about a second each."""
+    size = {"width": side, "height": side}
+    scale = {"upscale_method": "bilinear", "crop": "disabled", **size}
+    return {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "astronaut.png"}},
+        "2": {"class_type": "LoadImage", "inputs": {"image": "coffee.png"}},
+        "3": {"class_type": "ImageScale", "inputs": {"image": ["1", 0], **scale}},
+        "4": {"class_type": "ImageScale", "inputs": {"image": ["2", 0], **scale}},
+        "5": {"class_type": "RepeatImageBatch", "inputs": {"image": ["4", 0], "amount": frames}},
+        "6": {"class_type": "SolidMask", "inputs": {"value": 0.0, **size}},
+        "7": {"class_type": "SolidMask", "inputs": {"value": 1.0, "width": side - 40, "height": side - 40}},
+        "8": {
+            "class_type": "MaskComposite",
+            "inputs": {"destination": ["6", 0], "source": ["7", 0], "x": 20, "y": 20, "operation": "add"},
+        },
+        "9": {
+            "class_type": "DeepBlend_PoissonBlend",
+            "inputs": {
+                "object": ["3", 0],
+                "mask": ["8", 0],
+                "target": ["5", 0],
+                "guidance": "source",
+                "color_fidelity": 0.0,
+                "surroundings": "auto",
+                "feather": 0,
+            },
+        },
+        "10": {"class_type": "PreviewImage", "inputs": {"images": ["9", 0]}},
+    }
+
+
+def test_progress_and_previews_arrive_while_it_works(server):
+    run = server.run(large_blend(frames=3))
+    assert run.outcome == "execution_success", run.detail
+    steps = [(data["value"], data["max"]) for _, kind, data in run.events if kind == "progress" and data["node"] == "9"]
+    assert [value for value, _ in steps] == sorted(value for value, _ in steps)
+    assert steps[-1] == (300, 300)
+    assert len(steps) > 10
+    assert len(run.previews) >= 2
+    assert max(Image.open(BytesIO(run.previews[0])).size) == 512
+
+
+def test_cancel_stops_the_solver_at_its_next_step(server):
+    cancelled_at = []
+
+    async def cancel(url):
+        async with aiohttp.ClientSession() as session:
+            await session.post(f"{url}/interrupt")
+
+    def on_event(kind, data, url):
+        if kind == "progress" and data["node"] == "9" and data["value"] > 0 and not cancelled_at:
+            cancelled_at.append(data["value"])
+            return cancel(url)
+        return None
+
+    run = server.run(large_blend(frames=20), on_event)
+    assert run.outcome == "execution_interrupted"
+    assert run.detail["node_type"] == "DeepBlend_PoissonBlend"
+    last = max(data["value"] for _, kind, data in run.events if kind == "progress" and data["node"] == "9")
+    assert last < 300  # of 2000: it did not work through the batch
+    assert server.run(WORKFLOW).outcome == "execution_success"
+
+
+def change(node, **inputs):
+    prompt = json.loads(json.dumps(WORKFLOW))
+    prompt[node]["inputs"].update(inputs)
+    return prompt
+
+
+def test_values_out_of_range_are_refused_before_anything_runs(server):
+    prompt = change("12", color_fidelity=-1.0)
+    for preview in ("5", "8", "10", "11"):  # with another valid output ComfyUI runs that one
+        del prompt[preview]
+    run = server.run(prompt)
+    assert run.outcome == "refused"
+    (error,) = run.detail["node_errors"]["12"]["errors"]
+    assert (error["type"], error["extra_info"]["input_name"]) == ("value_smaller_than_min", "color_fidelity")
+
+
+def test_bad_input_shows_its_sentence_to_the_user(server):
+    run = server.run(change("3", x=5000))
+    assert run.outcome == "execution_error"
+    assert run.detail["node_type"] == "DeepBlend_GrabCutMask"
+    assert run.detail["exception_message"].strip() == (
+        "bboxes: the box x=5000 y=335 width=95 height=100 lies outside the picture of 512×512 pixels; it must overlap it"
+    )
+
+
+def test_load_images_placeholder_mask_is_recognised(server):
+    run = server.run(change("9", mask=["1", 1]))
+    assert run.outcome == "execution_error"
+    assert "the picture has no alpha channel; wire a mask" in run.detail["exception_message"]
+
+
+def test_an_empty_mask_leaves_one_line_in_the_log(server):
+    before = server.log_text().count("mask is empty; the target is returned unchanged")
+    prompt = change("12", mask=["99", 0])
+    prompt["99"] = {"class_type": "SolidMask", "inputs": {"value": 0.0, "width": 600, "height": 400}}
+    assert server.run(prompt).outcome == "execution_success"
+    time.sleep(0.5)
+    assert server.log_text().count("mask is empty; the target is returned unchanged") == before + 1
+
+
+def test_the_pack_loads_without_a_warning(server):
+    lines = [line for line in server.log_text().splitlines() if "DeepBlend" in line and "custom_nodes" in line]
+    assert lines
+    assert not [line for line in lines if "FAILED" in line or "WARNING" in line]

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+import skimage.data
+
+from deepblend.segmentation.grabcut import grabcut_mask
+
+
+def scene(height=120, width=160):
+    """A red disk on a noisy green ground, and its true mask."""
+    y, x = np.mgrid[:height, :width]
+    disk = (x - 90) ** 2 + (y - 60) ** 2 < 30**2
+    image = np.where(disk[..., None], [200, 40, 30], [40, 150, 60])
+    noise = np.random.default_rng(0).integers(-20, 20, image.shape)
+    return (image + noise).clip(0, 255).astype(np.uint8), disk
+
+
+BOX = {"x": 52, "y": 22, "width": 76, "height": 76}
+
+
+def test_finds_the_object_in_its_box():
+    image, disk = scene()
+    found = grabcut_mask(image, BOX, 5)
+    assert (found & disk).sum() / (found | disk).sum() > 0.98
+
+
+def test_finds_the_mission_patch_on_a_photograph():
+    image = skimage.data.astronaut()
+    found = grabcut_mask(image, {"x": 125, "y": 335, "width": 95, "height": 100}, 5)
+    y, x = np.mgrid[:512, :512]
+    patch = (x - 172) ** 2 + (y - 384) ** 2 < 37**2  # measured on the photograph
+    assert (found & patch).sum() / (found | patch).sum() > 0.9
+
+
+def test_is_deterministic():
+    image, _ = scene()
+    assert np.array_equal(grabcut_mask(image, BOX, 3), grabcut_mask(image, BOX, 3))
+
+
+def test_object_at_the_border_and_box_across_it():
+    image, disk = scene()
+    image, disk = image[:, :100], disk[:, :100]
+    found = grabcut_mask(image, {**BOX, "width": 500}, 5)
+    assert (found & disk).sum() / (found | disk).sum() > 0.97
+
+
+@pytest.mark.parametrize(
+    "box", [{"x": 0, "y": 0, "width": 160, "height": 120}, {"x": -9, "y": -9, "width": 999, "height": 999}]
+)
+def test_box_over_the_whole_picture_is_refused(box):
+    with pytest.raises(ValueError, match="covers the whole picture of 160×120 pixels"):
+        grabcut_mask(scene()[0], box, 5)
+
+
+def test_box_that_is_too_small_is_refused():
+    with pytest.raises(ValueError, match="too small for GrabCut"):
+        grabcut_mask(scene()[0], {"x": 5, "y": 5, "width": 2, "height": 2}, 5)
+
+
+def test_box_outside_is_refused():
+    with pytest.raises(ValueError, match="lies outside the picture of 160×120 pixels"):
+        grabcut_mask(scene()[0], {"x": 170, "y": 5, "width": 20, "height": 20}, 5)
+
+
+def test_picture_of_one_colour_gives_an_empty_mask():
+    flat = np.full((64, 64, 3), 80, np.uint8)
+    assert not grabcut_mask(flat, {"x": 10, "y": 10, "width": 30, "height": 30}, 5).any()
+
+
+def test_progress_is_reported_before_each_round_and_can_stop():
+    image, _ = scene()
+    seen = []
+    grabcut_mask(image, BOX, 4, lambda step, total: seen.append((step, total)))
+    assert seen == [(0, 4), (1, 4), (2, 4), (3, 4)]
+
+    def cancel(step, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        grabcut_mask(image, BOX, 4, cancel)
