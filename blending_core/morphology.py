@@ -25,12 +25,16 @@ def dilate(mask: Tensor, radius: int, shape: str = "disk") -> Tensor:
         return _widened(_widened(mask, radius).mT, radius).mT
     if shape == "cross":
         return torch.maximum(_widened(mask, radius), _widened(mask.mT, radius).mT)
-    result = _widened(mask, radius)
+    # Row by row of the disk, from its ends, where rows are short, to its middle: each row widens the one before.
     height = mask.shape[-2]
-    for offset in range(1, min(radius, height - 1) + 1):
-        row = _widened(mask, math.isqrt(radius**2 - offset**2))
-        for here, there in ((slice(offset, None), slice(None, -offset)), (slice(None, -offset), slice(offset, None))):
-            result[..., here, :] = torch.maximum(result[..., here, :], row[..., there, :])
+    row, reach = mask, 0
+    result = torch.full_like(mask, -math.inf)
+    for offset in range(min(radius, height - 1), -1, -1):
+        wider = math.isqrt(radius**2 - offset**2)
+        row, reach = _widened(row, wider - reach), wider
+        upper, lower = slice(None, height - offset), slice(offset, None)
+        result[..., upper, :] = torch.maximum(result[..., upper, :], row[..., lower, :])
+        result[..., lower, :] = torch.maximum(result[..., lower, :], row[..., upper, :])
     return result
 
 
@@ -47,6 +51,8 @@ def seam_band(mask: Tensor, inner: int, outer: int, shape: str = "disk") -> Tens
 def _widened(mask: Tensor, reach: int) -> Tensor:
     """Maximum over `reach` pixels to the left and to the right, in a number of steps that grows with log(reach)."""
     reach = min(reach, mask.shape[-1] - 1)
+    if reach == 0:
+        return mask
     result = torch.nn.functional.pad(mask, (reach, reach), value=-math.inf)
     length, wanted = 1, 2 * reach + 1
     while length < wanted:

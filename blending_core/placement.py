@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .resample import premultiply, scale_axis, unpremultiply
+from .region import spanned_region
+from .resample import premultiply, scale_rows, unpremultiply
 
 
 class Box(NamedTuple):
@@ -21,12 +22,11 @@ class Box(NamedTuple):
 
 def mask_box(mask: Tensor) -> Box | None:
     """Box of the pixels with mask >= 1/2, or of all above 0 if there are none; None for an empty mask. mask: `[H, W]`."""
-    object_pixels = mask >= 0.5 if bool((mask >= 0.5).any()) else mask > 0
-    if not object_pixels.any():
+    region = spanned_region(mask >= 0.5) or spanned_region(mask > 0)
+    if region is None:
         return None
-    rows, columns = object_pixels.any(1).nonzero(), object_pixels.any(0).nonzero()
-    x, y = int(columns[0]), int(rows[0])
-    return Box(x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y)
+    rows, columns = region
+    return Box(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
 
 
 def scale_to_fit(width: float, height: float, rotation: float, box_width: float, box_height: float) -> float:
@@ -107,8 +107,8 @@ def place(
 
 def _window(channels: Tensor, scaled: tuple[int, int], corner: tuple[int, int], size: tuple[int, int]) -> Tensor:
     """Part of the scaled picture, with object channels 0 beyond it. scaled, corner and size: (vertical, horizontal)."""
-    columns = scale_axis(channels, 3, scaled[1], corner[1], size[1])
-    window = scale_axis(columns, 2, scaled[0], corner[0], size[0])
+    rows = scale_rows(channels, scaled[0], corner[0], size[0])
+    window = scale_rows(rows.mT.contiguous(), scaled[1], corner[1], size[1]).mT
     count = (channels.shape[1] - 1) // 2 + 1
     window[:, :count] *= _within(scaled[0], corner[0], size[0], window)[:, None]
     window[:, :count] *= _within(scaled[1], corner[1], size[1], window)

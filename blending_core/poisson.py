@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .differences import Edges, adjoint_differences, forward_differences, pairwise, sum_over_pairs
 from .multigrid import GridLaplacian, Multigrid
+from .region import spanned_region
 
 # on_step(step, total, loss_terms, image): called at every iteration; may raise to stop the work.
 OnStep = Callable[[int, int, dict[str, float], Tensor], None]
@@ -60,10 +61,11 @@ def solve_poisson(
     result = image.clone()
     for sample in range(len(image)):
         one = slice(sample, sample + 1)
-        box = _box_with_border(inside[sample, 0])
-        if box is None:
+        # The equations of the region read one pixel around it.
+        region = spanned_region(inside[sample, 0], margin=1)
+        if region is None:
             continue
-        rows, columns = box
+        rows, columns = region
         pixels = (one, slice(None), rows, columns)
         right = (one, slice(None), rows, slice(columns.start, columns.stop - 1))
         down = (one, slice(None), slice(rows.start, rows.stop - 1), columns)
@@ -77,26 +79,15 @@ def solve_poisson(
             None if conductance is None else (conductance[0][right], conductance[1][down]),
             tolerance,
             max_iterations,
-            None if on_step is None else partial(_report, on_step, result, sample, box),
+            None if on_step is None else partial(_report, on_step, result, sample, region),
         )
     return result
 
 
-def _box_with_border(inside: Tensor) -> tuple[slice, slice] | None:
-    """Box of the region and the one pixel around it that its equations read; None when the region is empty."""
-    if not inside.any():
-        return None
-    slices = []
-    for axis, length in ((1, inside.shape[0]), (0, inside.shape[1])):
-        occupied = inside.any(axis).nonzero()
-        slices.append(slice(max(int(occupied[0]) - 1, 0), min(int(occupied[-1]) + 2, length)))
-    return tuple(slices)
-
-
-def _report(on_step, result, sample, box, share, error, solution):
+def _report(on_step, result, sample, region, share, error, solution):
     """Tell `on_step` what share of a sample is done."""
     preview = result[sample : sample + 1].clone()
-    preview[..., box[0], box[1]] = solution
+    preview[..., region[0], region[1]] = solution
     step = round(PROGRESS_STEPS * (sample + share))
     on_step(step, PROGRESS_STEPS * len(result), {"error": error}, preview)
 

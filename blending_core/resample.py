@@ -15,32 +15,33 @@ def keys_cubic(x: Tensor) -> Tensor:
     return torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
 
 
-def scale_axis(image: Tensor, dim: int, size: int, start: int, count: int) -> Tensor:
-    """Part of the picture that `image` would be if one axis were resized to `size` pixels.
+def scale_rows(image: Tensor, size: int, start: int, count: int) -> Tensor:
+    """Rows of the picture that `image` would be if its height were resized to `size` pixels.
 
-    The part begins at pixel `start` of the resized axis and is `count` long; beyond the resized axis its border pixel
-    is repeated. The kernel widens with the reduction, so that nothing aliases, and is cut off at the picture's border,
-    as torchvision's antialiased bicubic resize does it. Equal sizes copy the pixels unchanged.
+    The rows begin at `start` and are `count` in number; above and below the resized picture its border row is repeated.
+    The kernel widens with the reduction, so that nothing aliases, and is cut off at the picture's border, as
+    torchvision's antialiased bicubic resize does it. Equal sizes copy the pixels unchanged.
+
+    image: `[B, C, H, W]`. Returns `[B, C, count, W]`.
     """
-    length = image.shape[dim]
-    scale = length / size
+    height = image.shape[2]
+    scale = height / size
     stretch = max(scale, 1.0)
-    position = torch.arange(start, start + count, dtype=torch.float64).clamp(0, size - 1)
-    center = (position + 0.5) * scale
+    wanted = torch.arange(start, start + count).clamp(0, size - 1)
+    first, last = int(wanted[0]), int(wanted[-1])
+    center = (torch.arange(first, last + 1, dtype=torch.float64) + 0.5) * scale
     taps = int(4 * stretch) + 2
     index = (center - 2 * stretch + 0.5).floor().long()[:, None] + torch.arange(taps)
     weight = keys_cubic((index + 0.5 - center[:, None]) / stretch)
-    weight = weight * ((index >= 0) & (index < length))
+    weight = weight * ((index >= 0) & (index < height))
     used = weight.any(0).nonzero()[:, 0].tolist()
     weight = (weight / weight.sum(1, keepdim=True)).to(image)
-    index = index.clamp(0, length - 1).to(image.device)
+    index = index.clamp(0, height - 1).to(image.device)
 
-    shape = [1] * image.dim()
-    shape[dim] = count
-    result = image.new_zeros([*image.shape[:dim], count, *image.shape[dim + 1 :]])
+    result = image.new_zeros(*image.shape[:2], last + 1 - first, image.shape[3])
     for tap in used:
-        result.addcmul_(image.index_select(dim, index[:, tap]), weight[:, tap].view(shape))
-    return result
+        result.addcmul_(image.index_select(2, index[:, tap]), weight[:, tap, None])
+    return result.index_select(2, (wanted - first).to(image.device))
 
 
 def premultiply(image: Tensor, mask: Tensor) -> Tensor:

@@ -10,9 +10,10 @@ from ..blending_core.composite import composite
 from ..blending_core.differences import forward_differences
 from ..blending_core.feather import feather_inward
 from ..blending_core.poisson import PROGRESS_STEPS, solve_poisson
+from ..blending_core.region import spanned_region
 from ..blending_core.screening import depth_rising_screening
 from .host import Progress, make_room, output_image
-from .inputs import Batch, read_image, read_mask, require_mask_of, require_same_size
+from .inputs import Batch, read_image, read_mask, require_mask_of, require_numbers_in_range, require_same_size
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ class PoissonBlend(io.ComfyNode):
 
     @classmethod
     def execute(cls, object, mask, target, guidance, color_fidelity, surroundings, feather) -> io.NodeOutput:
+        require_numbers_in_range(cls, color_fidelity=color_fidelity, feather=feather)
         object, target, mask = read_image("object", object), read_image("target", target), read_mask("mask", mask)
         require_mask_of("mask", mask, "target", target)
         require_same_size("object", object, "target", target)
@@ -101,21 +103,35 @@ class PoissonBlend(io.ComfyNode):
         def on_step(step, _, loss_terms, image):
             progress(PROGRESS_STEPS * len(blended) + step, total, loss_terms, image)
 
+        settings = {
+            "guidance": guidance,
+            "color_fidelity": color_fidelity,
+            "surroundings": surroundings,
+            "feather": feather,
+        }
         for sample in batch:
-            image = _blend(
-                **sample,
-                guidance=guidance,
-                color_fidelity=color_fidelity,
-                surroundings=surroundings,
-                feather=feather,
-                on_step=on_step,
-            )
-            blended.append(output_image(image))
+            blended.append(output_image(_blend(**sample, on_step=on_step, **settings)))
         progress(total, total)
         return io.NodeOutput(torch.cat(blended))
 
 
-def _blend(object, mask, target, guidance, color_fidelity, surroundings, feather, on_step):
+def _blend(object, mask, target, on_step, **settings):
+    region = spanned_region(mask[0, 0] > 0, margin=fields.RING_END)
+    if region is None:
+        return target
+    part = (slice(None), slice(None), *region)
+
+    def on_region_step(step, total, loss_terms, image):
+        preview = target[:, :3].clone()
+        preview[part] = image
+        on_step(step, total, loss_terms, preview)
+
+    result = target.clone()
+    result[part] = _blend_region(object[part], mask[part], target[part], on_region_step, **settings)
+    return result
+
+
+def _blend_region(object, mask, target, on_step, guidance, color_fidelity, surroundings, feather):
     mask = feather_inward(mask, feather)
     inside = mask > 0
     if guidance == "monochrome":

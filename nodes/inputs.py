@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import torch
+from comfy_api.latest import io
 from torch import Tensor
 
 from .host import compute_device
@@ -63,6 +64,16 @@ def require_mask_of(name: str, mask: Tensor, image_name: str, image: Tensor) -> 
             "wire a mask (GrabCut Mask makes one from a box)"
         )
     require_same_size(name, mask, image_name, image)
+
+
+def require_numbers_in_range(node: type[io.ComfyNode], **values: float) -> None:
+    """Raise a sentence unless each value is within the range that the node's schema states.
+
+    ComfyUI checks widgets itself, but not values that come through a link.
+    """
+    for field in node.define_schema().inputs:
+        if field.id in values and not field.min <= values[field.id] <= field.max:
+            raise ValueError(f"{field.id} is {values[field.id]}; numbers from {field.min} to {field.max} are accepted")
 
 
 class Batch:

@@ -10,7 +10,7 @@ from ..blending_core.composite import composite
 from ..blending_core.placement import mask_box, place, scale_to_fit
 from ..segmentation.boxes import boxes_per_frame, clip_box
 from .host import Progress, make_room, output_image, output_mask
-from .inputs import Batch, read_image, read_mask, require_mask_of, require_same_size
+from .inputs import Batch, read_image, read_mask, require_mask_of, require_numbers_in_range, require_same_size
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +113,7 @@ class PlaceObject(io.ComfyNode):
     def execute(
         cls, source, target, x, y, scale, rotation, flip, mask=None, bboxes=None, occluder=None
     ) -> io.NodeOutput:
+        require_numbers_in_range(cls, x=x, y=y, scale=scale, rotation=rotation)
         batch = _read_inputs(source, mask, target, occluder)
         boxes = [[]] * len(batch) if bboxes is None else boxes_per_frame(bboxes, len(batch))
         if bboxes is not None and not all(boxes):

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 from ..segmentation.boxes import boxes_per_frame
 from ..segmentation.grabcut import grabcut_mask
 from .host import Progress, output_mask
-from .inputs import read_image
+from .inputs import read_image, require_numbers_in_range
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ class GrabCutMask(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, bboxes, iterations) -> io.NodeOutput:
+        require_numbers_in_range(cls, iterations=iterations)
         pictures = read_image("image", image)[:, :3].float().clamp(0, 1).mul(255).round().byte().movedim(1, -1).cpu()
         frames = boxes_per_frame(bboxes, len(pictures))
         total = max(sum(len(boxes) for boxes in frames) * iterations, 1)

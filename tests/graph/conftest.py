@@ -50,6 +50,13 @@ def _register_test_nodes(nodes):
     nodes.NODE_CLASS_MAPPINGS.update(DeepBlendTest_Wired=Wired, DeepBlendTest_Capture=Capture)
 
 
+class Link:
+    """A value that comes through a link and not from a widget."""
+
+    def __init__(self, value):
+        self.value = value
+
+
 class Host:
     def __init__(self, comfyui, base):
         sys.path.insert(0, str(comfyui))
@@ -95,7 +102,8 @@ class Host:
     def run_node(self, node, **inputs):
         """Outputs of one node, run by the executor; raises RuntimeError with the error text the user would see.
 
-        Tensors and boxes are wired in, other values are widgets; widgets that are left out have their defaults.
+        Tensors and boxes are wired in, and what stands in a Link; other values are widgets. Widgets that are left out
+        have their defaults.
         """
         required = self.nodes.NODE_CLASS_MAPPINGS[node].INPUT_TYPES()["required"]
         values = {name: spec[1]["default"] for name, spec in required.items() if "default" in spec[1]}
@@ -104,10 +112,10 @@ class Host:
         WIRED.clear()
         CAPTURED.clear()
         for name, value in inputs.items():
-            if isinstance(value, (torch.Tensor, dict, list)):
+            if isinstance(value, (torch.Tensor, dict, list, Link)):
                 # A name of its own for every value, or the executor would take the last one from its cache.
                 key = f"{name}-{uuid.uuid4()}"
-                WIRED[key] = value
+                WIRED[key] = value.value if isinstance(value, Link) else value
                 prompt[name] = {"class_type": "DeepBlendTest_Wired", "inputs": {"name": key}}
                 values[name] = [name, 0]
             elif value is not None:
@@ -129,3 +137,9 @@ class Host:
 @pytest.fixture(scope="session")
 def host(comfyui, tmp_path_factory):
     return Host(comfyui, tmp_path_factory.mktemp("comfyui"))
+
+
+@pytest.fixture
+def linked():
+    """Makes a value come through a link."""
+    return Link
