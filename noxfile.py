@@ -53,7 +53,7 @@ def serve(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run all tests; arguments after -- go to pytest."""
     install_host(session, "pytest", "hypothesis")
-    session.run("python", "-m", "pytest", *(session.posargs or ["tests"]))
+    session.run("python", "-m", "pytest", *session.posargs)
 
 
 @nox.session

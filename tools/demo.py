@@ -57,9 +57,9 @@ def main() -> int:
     untouched, damaged = compare_outside(pictures["Blended"], target, pictures["Placed mask"])
     for title, name in PICTURES.items():
         pictures[title].save(OUTPUT / f"{name}.png")
-    overview([pictures["Box"], pictures["Mask"], pictures["Pasted"], pictures["Blended"]]).save(
-        OUTPUT / "overview.jpg", quality=90
-    )
+    around = square_around(pictures["Placed mask"])
+    close_ups = [pictures[title].crop(around) for title in ("Pasted", "Blended")]
+    overview([pictures["Box"], *close_ups, pictures["Blended"]]).save(OUTPUT / "overview.jpg", quality=90)
     print(f"\nstart {started - begin:.1f} s, transfer {run.seconds:.1f} s")
     print(f"pixels outside the mask: {untouched}, of them changed: {damaged}")
     print(f"pictures: {OUTPUT}")
@@ -101,9 +101,20 @@ def compare_outside(image, target, mask) -> tuple[int, int]:
     return int(outside.sum()), int((outside & differs).sum())
 
 
+def square_around(mask) -> tuple[int, int, int, int]:
+    """A square around the object, with some of its surroundings, inside the picture."""
+    left, top, right, bottom = mask.getbbox()
+    side = min(round(1.6 * max(right - left, bottom - top)), *mask.size)
+    left = min(max((left + right - side) // 2, 0), mask.width - side)
+    top = min(max((top + bottom - side) // 2, 0), mask.height - side)
+    return left, top, left + side, top + side
+
+
 def overview(images, height=360):
     """The pictures side by side at one height."""
-    images = [image.resize((round(image.width * height / image.height), height)) for image in images]
+    images = [
+        image.resize((round(image.width * height / image.height), height), Image.Resampling.LANCZOS) for image in images
+    ]
     sheet = Image.new("RGB", (sum(image.width for image in images), height))
     left = 0
     for image in images:
