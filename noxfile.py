@@ -6,7 +6,7 @@ from pathlib import Path
 import nox
 
 sys.path.insert(0, str(Path(__file__).parent / "tools"))
-from comfyui_host import HostNotFoundError, find_comfyui, frontend_requirement, needed_requirements
+from comfyui_host import HostNotFoundError, find_comfyui, needed_requirements
 
 nox.needs_version = ">=2024.4"
 nox.options.default_venv_backend = "uv"
@@ -18,7 +18,7 @@ TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 RUFF = "ruff==0.17.5"
 
 
-def install_host(session: nox.Session, *more: str) -> None:
+def install_host(session: nox.Session, *more: str, with_frontend: bool = False) -> None:
     """Install this pack's requirements and those of the ComfyUI that it runs in, if one can be had."""
     requirements = ["-r", "requirements.txt", *TORCH, "scikit-image", *more]
     try:
@@ -27,9 +27,7 @@ def install_host(session: nox.Session, *more: str) -> None:
         session.warn(str(error))
         comfyui = None
     if comfyui:
-        requirements += needed_requirements(comfyui)
-        if session.name == "serve":
-            requirements.append(frontend_requirement(comfyui))
+        requirements += needed_requirements(comfyui, with_frontend)
         session.env["COMFYUI_PATH"] = str(comfyui)
     # Without compiled files every start of ComfyUI would compile its libraries again.
     session.install("--compile-bytecode", *requirements)
@@ -45,7 +43,7 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def serve(session: nox.Session) -> None:
     """Start ComfyUI with this pack and leave it running."""
-    install_host(session)
+    install_host(session, with_frontend=True)
     session.run("python", "tools/serve.py")
 
 

@@ -6,24 +6,25 @@ Pairs that would reach out of the frame do not exist, which makes every operator
 al. 2003, eq. 7: a pixel at the border has fewer neighbours, not neighbours of value zero.
 """
 
-import torch
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor
 
-Edges = tuple[Tensor, Tensor]
+Pairs = tuple[Tensor, Tensor]
 
 
-def forward_differences(image: Tensor) -> Edges:
+def forward_differences(image: Tensor) -> Pairs:
     """Difference f_q - f_p of every pair (p, q), q to the right of or below p. `image`: `[B, C, H, W]`."""
     return image[..., :, 1:] - image[..., :, :-1], image[..., 1:, :] - image[..., :-1, :]
 
 
-def adjoint_differences(edges: Edges) -> Tensor:
+def adjoint_differences(pairs: Pairs) -> Tensor:
     """Transpose of `forward_differences` (the negative divergence): `[B, C, H, W]`.
 
     Applied to the forward differences of f it gives the Laplacian sum over q in N_p of (f_p - f_q).
     """
-    right, down = edges
+    right, down = pairs
     result = right.new_zeros(*right.shape[:-1], right.shape[-1] + 1)
     result[..., :, :-1] -= right
     result[..., :, 1:] += right
@@ -32,7 +33,7 @@ def adjoint_differences(edges: Edges) -> Tensor:
     return result
 
 
-def pairwise(function, image: Tensor) -> Edges:
+def pairwise(function: Callable[[Tensor, Tensor], Tensor], image: Tensor) -> Pairs:
     """`function(p, q)` of the two pixels of every pair, for example `torch.logical_xor` of a mask's pixels."""
     return (
         function(image[..., :, :-1], image[..., :, 1:]),
@@ -40,13 +41,7 @@ def pairwise(function, image: Tensor) -> Edges:
     )
 
 
-def sum_over_pairs(edges: Edges) -> Tensor:
+def sum_over_pairs(pairs: Pairs) -> Tensor:
     """Sum of the values of all pairs that a pixel belongs to: `[B, C, H, W]`."""
-    right, down = edges
+    right, down = pairs
     return F.pad(right, (0, 1)) + F.pad(right, (1, 0)) + F.pad(down, (0, 0, 0, 1)) + F.pad(down, (0, 0, 1, 0))
-
-
-def luma(image: Tensor) -> Tensor:
-    """Rec. 709 luma of `[B, 3, H, W]` sRGB values: `[B, 1, H, W]`."""
-    weights = torch.tensor([0.2126, 0.7152, 0.0722], dtype=image.dtype, device=image.device)
-    return (image * weights[:, None, None]).sum(1, keepdim=True)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .differences import Edges, forward_differences, luma, pairwise
+from .differences import Pairs, forward_differences, pairwise
 from .distance import distance_to_outside
 
 # A cut-out lies on one flat colour: this share of the pixels around it departs from their median by at most
@@ -14,7 +14,7 @@ FLAT_TOLERANCE = 1.5 / 255
 RING_START, RING_END = 3, 8
 
 
-def monochrome_differences(image: Tensor) -> Edges:
+def monochrome_differences(image: Tensor) -> Pairs:
     """Differences of the luma in every channel, so that only light and shade are carried over.
 
     Pérez et al. 2003, section 3 ("monochrome transfer"). `image`: `[B, 3, H, W]`.
@@ -22,15 +22,21 @@ def monochrome_differences(image: Tensor) -> Edges:
     return forward_differences(luma(image).expand_as(image))
 
 
-def stronger_differences(source: Edges, target: Edges) -> Edges:
-    """Mixed guidance: of each pair the difference whose norm over the channels is larger (Pérez et al. 2003, eq. 12)."""
+def luma(image: Tensor) -> Tensor:
+    """Rec. 709 luma of `[B, 3, H, W]` sRGB values: `[B, 1, H, W]`."""
+    weights = torch.tensor([0.2126, 0.7152, 0.0722], dtype=image.dtype, device=image.device)
+    return (image * weights[:, None, None]).sum(1, keepdim=True)
+
+
+def stronger_differences(source: Pairs, target: Pairs) -> Pairs:
+    """Mixed guidance: of each pair the difference whose norm over the channels is larger (Pérez et al. 2003, eq. 13)."""
     return tuple(
         torch.where(t.norm(dim=1, keepdim=True) > s.norm(dim=1, keepdim=True), t, s)
         for s, t in zip(source, target, strict=True)
     )
 
 
-def without_surroundings(guidance: Edges, inside: Tensor) -> Edges:
+def without_surroundings(guidance: Pairs, inside: Tensor) -> Pairs:
     """Guidance 0 on the pairs that join the object to its surroundings.
 
     For an object cut out on a flat colour the step across its contour says nothing about a scene, and keeping it

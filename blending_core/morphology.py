@@ -43,9 +43,9 @@ def erode(mask: Tensor, radius: int, shape: str = "disk") -> Tensor:
     return -dilate(-mask, radius, shape)
 
 
-def seam_band(mask: Tensor, inner: int, outer: int, shape: str = "disk") -> Tensor:
-    """Band along the mask's edge: `inner` pixels into the object, `outer` pixels out of it; none along the frame."""
-    return dilate(mask, outer, shape) - erode(mask, inner, shape)
+def seam_band(mask: Tensor, inward: int, outward: int, shape: str = "disk") -> Tensor:
+    """Band along the mask's edge: `inward` pixels into the object, `outward` pixels out of it; none along the frame."""
+    return dilate(mask, outward, shape) - erode(mask, inward, shape)
 
 
 def _widened(mask: Tensor, reach: int) -> Tensor:

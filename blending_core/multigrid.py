@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .differences import Edges, adjoint_differences, forward_differences, sum_over_pairs
+from .differences import Pairs, adjoint_differences, forward_differences, sum_over_pairs
 
 JACOBI_DAMPING = 0.8
 JACOBI_SWEEPS = 2
@@ -21,7 +21,7 @@ class GridLaplacian:
     values (screening, neighbours outside the region); 0 outside the region.
     """
 
-    conductance: Edges
+    conductance: Pairs
     excess: Tensor
 
     def __post_init__(self):

@@ -1,13 +1,14 @@
 """The Poisson equation on a masked region of a picture."""
 
 import math
+import warnings
 from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from .differences import Edges, adjoint_differences, forward_differences, pairwise, sum_over_pairs
+from .differences import Pairs, adjoint_differences, forward_differences, pairwise, sum_over_pairs
 from .multigrid import GridLaplacian, Multigrid
 from .region import spanned_region
 
@@ -20,11 +21,11 @@ PROGRESS_STEPS = 100
 def solve_poisson(
     image: Tensor,
     inside: Tensor,
-    guidance: Edges,
+    guidance: Pairs,
     *,
     screening: Tensor | float = 0.0,
     reference: Tensor | None = None,
-    conductance: Edges | None = None,
+    conductance: Pairs | None = None,
     tolerance: float = 1e-5,
     max_iterations: int = 200,
     on_step: OnStep | None = None,
@@ -46,7 +47,8 @@ def solve_poisson(
         screening: lambda >= 0, a number or `[B, 1, H, W]`; holds the solution to `reference`.
         reference: r, `[B, C, H, W]`; the first guess when absent.
         conductance: g > 0, `[B, 1, ...]`; 1 when absent. A small value lets the solution step there.
-        tolerance: the solver stops when its estimate of the largest error, in pixel values, falls to this.
+        tolerance: the solver stops when its estimate of the largest error, in pixel values, falls to this. The estimate is
+            good to a factor of about 2 with even conductances.
         max_iterations: the solver also stops after this many iterations (about 10 are usual; conductances that vary
             over orders of magnitude need more).
         on_step: called at every iteration with the progress in steps, the total of steps, `{"error": estimate}` and
@@ -55,6 +57,9 @@ def solve_poisson(
     Returns:
         `[B, C, H, W]`, equal to `image` bit for bit outside. A sample without pixels inside is returned as it is, and so
         is one that nothing determines: every pixel inside and no screening.
+
+    Warns:
+        RuntimeWarning: if the tolerance was not reached.
     """
     reference = image if reference is None else reference
     screening = torch.as_tensor(screening, dtype=image.dtype, device=image.device).expand(inside.shape)
@@ -93,23 +98,20 @@ def _report(on_step, result, sample, region, share, error, solution):
 
 
 def _solve_sample(x, inside, guidance, screening, reference, conductance, tolerance, max_iterations, report):
-    region = inside.to(x.dtype)
-    both = pairwise(torch.mul, region)
-    either = pairwise(torch.maximum, region)
-    if conductance is None:
-        conductance = either
-    else:
-        conductance = tuple(g * e for g, e in zip(conductance, either, strict=True))
-    within = tuple(g * b for g, b in zip(conductance, both, strict=True))
-    links = tuple(g - w for g, w in zip(conductance, within, strict=True))
-    excess = region * (screening + sum_over_pairs(links))
+    """`solve_poisson` for one sample cut to its region; x is the first guess and holds the known values."""
+    indicator = inside.to(x.dtype)
+    touching = pairwise(torch.maximum, indicator)
+    conductance = touching if conductance is None else tuple(g * t for g, t in zip(conductance, touching, strict=True))
+    within = tuple(g * b for g, b in zip(conductance, pairwise(torch.mul, indicator), strict=True))
+    across = tuple(g - w for g, w in zip(conductance, within, strict=True))
+    excess = indicator * (screening + sum_over_pairs(across))
     if not (excess > 0).any():
         return x
 
     operator = GridLaplacian(within, excess)
     preconditioner = Multigrid(operator)
     mismatch = tuple(g * (v - d) for g, v, d in zip(conductance, guidance, forward_differences(x), strict=True))
-    residual = region * (adjoint_differences(mismatch) + screening * (reference - x))
+    residual = indicator * (adjoint_differences(mismatch) + screening * (reference - x))
     direction, previous, first_error = None, None, None
     for iteration in range(max_iterations + 1):
         correction = preconditioner(residual)
@@ -119,7 +121,7 @@ def _solve_sample(x, inside, guidance, screening, reference, conductance, tolera
         if report:
             report(_logarithmic_progress(first_error, error, tolerance), error, x)
         if error <= tolerance or iteration == max_iterations:
-            return x
+            break
         product = _dot(residual, correction)
         direction = correction if direction is None else correction + _ratio(product, previous) * direction
         previous = product
@@ -127,6 +129,9 @@ def _solve_sample(x, inside, guidance, screening, reference, conductance, tolera
         step = _ratio(product, _dot(direction, image_of_direction))
         x = torch.addcmul(x, step, direction)
         residual = torch.addcmul(residual, step, image_of_direction, value=-1)
+    if error > tolerance:
+        warnings.warn(f"the Poisson solver stopped with an error of about {error:.1e}", RuntimeWarning, stacklevel=3)
+    return x
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

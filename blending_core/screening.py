@@ -7,8 +7,10 @@ from torch import Tensor
 from .distance import distance_to_outside
 from .feather import smoothstep
 
-# The weight varies so slowly that its depth is measured on at most this many pixels a side.
+# The weight varies slowly, so in large pictures its depth is measured on a coarser grid of at most DEPTH_GRID cells a
+# side, provided that the object is at least LEAST_DEPTH cells deep there; thinner ones are measured exactly.
 DEPTH_GRID = 512
+LEAST_DEPTH = 16
 
 
 def depth_rising_screening(inside: Tensor, strength: float) -> Tensor:
@@ -21,14 +23,22 @@ def depth_rising_screening(inside: Tensor, strength: float) -> Tensor:
     inside: bool `[B, 1, H, W]`. Returns float32 `[B, 1, H, W]`, 0 outside. With every pixel inside there is no edge and
     the weight is constant.
     """
-    factor = -(-max(inside.shape[-2:]) // DEPTH_GRID)
-    # A coarse cell is inside when all its pixels are, hence the minimum; cells past the frame repeat its last pixels.
-    padding = (0, -inside.shape[-1] % factor, 0, -inside.shape[-2] % factor)
-    grid = -F.max_pool2d(-F.pad(inside.float(), padding, mode="replicate"), factor)
-    depth = distance_to_outside(grid > 0, max(grid.shape[-2:]))
-    deepest = depth.amax((-1, -2), keepdim=True).clamp_min(1)
-    depth = F.interpolate(depth / deepest, scale_factor=factor, mode="bilinear")[
-        ..., : inside.shape[-2], : inside.shape[-1]
-    ]
+    relative_depth = torch.cat([_relative_depth(sample) for sample in inside.split(1)])
     area = inside.sum((-1, -2), keepdim=True).clamp_min(1)
-    return torch.where(inside, strength / area * smoothstep((depth - 0.25) / 0.5), torch.zeros_like(depth))
+    return torch.where(
+        inside, strength / area * smoothstep((relative_depth - 0.25) / 0.5), torch.zeros_like(relative_depth)
+    )
+
+
+def _relative_depth(inside: Tensor) -> Tensor:
+    """Distance to the object's edge divided by the largest distance, of one sample."""
+    height, width = inside.shape[-2:]
+    factor = -(-max(height, width) // DEPTH_GRID)
+    # A cell is inside when all its pixels are, hence the minimum; cells past the frame repeat its last pixels.
+    padded = F.pad(inside.float(), (0, -width % factor, 0, -height % factor), mode="replicate")
+    cells = -F.max_pool2d(-padded, factor) > 0
+    depth = distance_to_outside(cells, max(cells.shape[-2:]))
+    if factor > 1 and depth.max() < LEAST_DEPTH:
+        depth, factor = distance_to_outside(inside, max(height, width)), 1
+    depth = F.interpolate(depth / depth.max().clamp_min(1), scale_factor=factor, mode="bilinear")
+    return depth[..., :height, :width]

@@ -13,11 +13,11 @@ from ..blending_core.poisson import PROGRESS_STEPS, solve_poisson
 from ..blending_core.region import spanned_region
 from ..blending_core.screening import depth_rising_screening
 from .host import Progress, make_room, output_image
-from .inputs import Batch, read_image, read_mask, require_mask_of, require_numbers_in_range, require_same_size
+from .inputs import Batch, read_image, read_mask, require_mask_of, require_numbers_in_range, require_same_size, some_of
 
 logger = logging.getLogger(__name__)
 
-# Copies of a float32 RGB picture that the solver holds at most, its coarse grids included.
+# Copies of the float32 RGB region of the object that the solver holds at most, its coarse grids included.
 WORKING_COPIES = 16
 
 
@@ -92,42 +92,44 @@ class PoissonBlend(io.ComfyNode):
         require_mask_of("mask", mask, "target", target)
         require_same_size("object", object, "target", target)
         batch = Batch(object=object[:, :3], mask=mask, target=target)
-        if not mask.any():
-            logger.warning("Poisson Blend: mask is empty; the target is returned unchanged")
-        make_room(WORKING_COPIES * target[0].numel() * 4)
+        filled = mask.flatten(1).any(1).tolist()
+        if not all(filled):
+            logger.warning(
+                "Poisson Blend: mask is empty in %s; the target is returned unchanged there", some_of(filled)
+            )
 
-        total = PROGRESS_STEPS * len(batch)
-        progress = Progress(total)
-        blended = []
-
-        def on_step(step, _, loss_terms, image):
-            progress(PROGRESS_STEPS * len(blended) + step, total, loss_terms, image)
-
+        progress = Progress(PROGRESS_STEPS * len(batch))
         settings = {
             "guidance": guidance,
             "color_fidelity": color_fidelity,
             "surroundings": surroundings,
             "feather": feather,
         }
+        blended = []
         for sample in batch:
-            blended.append(output_image(_blend(**sample, on_step=on_step, **settings)))
-        progress(total, total)
+            progress(PROGRESS_STEPS * len(blended))
+            blended.append(output_image(_blend(**sample, **settings, progress=progress, finished=len(blended))))
+        progress(progress.total)
         return io.NodeOutput(torch.cat(blended))
 
 
-def _blend(object, mask, target, on_step, **settings):
+def _blend(object, mask, target, progress, finished, **settings):
+    """Blend one sample, after `finished` others, within the region that its mask spans."""
     region = spanned_region(mask[0, 0] > 0, margin=fields.RING_END)
     if region is None:
         return target
     part = (slice(None), slice(None), *region)
+    make_room(WORKING_COPIES * target[part].numel() * 4)
 
-    def on_region_step(step, total, loss_terms, image):
-        preview = target[:, :3].clone()
-        preview[part] = image
-        on_step(step, total, loss_terms, preview)
+    def on_step(step, _total, _loss_terms, image):
+        preview = None
+        if progress.preview_is_due():
+            preview = target[:, :3].clone()
+            preview[part] = image
+        progress(PROGRESS_STEPS * finished + step, preview)
 
     result = target.clone()
-    result[part] = _blend_region(object[part], mask[part], target[part], on_region_step, **settings)
+    result[part] = _blend_region(object[part], mask[part], target[part], on_step, **settings)
     return result
 
 

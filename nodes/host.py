@@ -23,31 +23,36 @@ def make_room(size: int) -> None:
 
 def output_image(image: Tensor) -> Tensor:
     """IMAGE value of `[B, C, H, W]`."""
-    return output_mask(image.movedim(1, -1).contiguous())
+    return _to_intermediate(image.movedim(1, -1).contiguous())
 
 
 def output_mask(mask: Tensor) -> Tensor:
-    """MASK value of `[B, H, W]`."""
-    return mask.to(comfy.model_management.intermediate_device(), comfy.model_management.intermediate_dtype())
+    """MASK value of `[B, 1, H, W]`."""
+    return _to_intermediate(mask[:, 0])
+
+
+def _to_intermediate(values: Tensor) -> Tensor:
+    return values.to(comfy.model_management.intermediate_device(), comfy.model_management.intermediate_dtype())
 
 
 class Progress:
-    """Progress bar with a preview of the picture; stops the node when the user cancels the run.
-
-    Called as the lower layers call their `on_step`.
-    """
+    """Progress bar with a preview of the picture; stops the node when the user cancels the run."""
 
     def __init__(self, total: int):
+        self.total = total
         self.bar = comfy.utils.ProgressBar(total)
         self.last_preview = time.monotonic()
 
-    def __call__(
-        self, step: int, total: int, loss_terms: dict[str, float] | None = None, image: Tensor | None = None
-    ) -> None:
+    def preview_is_due(self) -> bool:
+        """Whether a picture passed now would be shown; for callers that must compose it first."""
+        return time.monotonic() - self.last_preview >= PREVIEW_INTERVAL
+
+    def __call__(self, step: int, image: Tensor | None = None) -> None:
+        """Show that `step` of the total is reached, and `image` (`[1, C, H, W]`) when a preview is due."""
         comfy.model_management.throw_exception_if_processing_interrupted()
         preview = None
-        if image is not None and time.monotonic() - self.last_preview >= PREVIEW_INTERVAL:
+        if image is not None and self.preview_is_due():
             self.last_preview = time.monotonic()
             pixels = image[0, :3].clamp(0, 1).mul(255).round().byte().movedim(0, -1).cpu().numpy()
             preview = ("JPEG", Image.fromarray(pixels), PREVIEW_SIZE)
-        self.bar.update_absolute(step, total, preview)
+        self.bar.update_absolute(step, self.total, preview)

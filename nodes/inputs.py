@@ -24,7 +24,7 @@ def read_image(name: str, image: Tensor) -> Tensor:
 
 
 def read_mask(name: str, mask: Tensor) -> Tensor:
-    """MASK `[B, H, W]` as `[B, 1, H, W]` in 0..1.
+    """MASK `[B, H, W]`, or `[H, W]` as some nodes give it, as `[B, 1, H, W]` in 0..1.
 
     Raises:
         ValueError: if it has another shape, is empty, or holds NaN or infinity.
@@ -32,7 +32,9 @@ def read_mask(name: str, mask: Tensor) -> Tensor:
     if mask.dim() == 2:
         mask = mask[None]
     if mask.dim() != 3:
-        raise ValueError(f"{name} has the shape {list(mask.shape)}; a mask [batch, height, width] is accepted")
+        raise ValueError(
+            f"{name} has the shape {list(mask.shape)}; a mask [batch, height, width] or [height, width] is accepted"
+        )
     return _finite(name, mask[:, None]).clamp(0, 1)
 
 
@@ -60,8 +62,7 @@ def require_mask_of(name: str, mask: Tensor, image_name: str, image: Tensor) -> 
     is_placeholder = mask.shape[-2:] == (64, 64) and not mask.any()
     if is_placeholder and image.shape[-2:] != (64, 64):
         raise ValueError(
-            f"{name} is the empty 64×64 mask that Load Image gives when the picture has no alpha channel; "
-            "wire a mask (GrabCut Mask makes one from a box)"
+            f"{name} is the empty 64×64 mask that Load Image gives when the picture has no alpha channel; wire a mask"
         )
     require_same_size(name, mask, image_name, image)
 
@@ -74,6 +75,11 @@ def require_numbers_in_range(node: type[io.ComfyNode], **values: float) -> None:
     for field in node.define_schema().inputs:
         if field.id in values and not field.min <= values[field.id] <= field.max:
             raise ValueError(f"{field.id} is {values[field.id]}; numbers from {field.min} to {field.max} are accepted")
+
+
+def some_of(frames: list) -> str:
+    """How many of the frames are false, for a warning: "1 of 3 frames"."""
+    return f"{sum(not frame for frame in frames)} of {len(frames)} frames"
 
 
 class Batch:

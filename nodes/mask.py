@@ -6,9 +6,9 @@ from comfy_api.latest import io
 from ..blending_core import morphology
 from ..blending_core.feather import feather_inward
 from ..blending_core.region import spanned_region
-from ..segmentation import regions
+from ..segmentation import components
 from .host import Progress, output_mask
-from .inputs import Batch, read_mask, require_numbers_in_range, require_same_size
+from .inputs import Batch, read_mask, require_mask_of, require_numbers_in_range
 
 ERODE_DILATE = "erode, then dilate"
 DILATE_ERODE = "dilate, then erode"
@@ -92,12 +92,12 @@ class MaskMorphology(io.ComfyNode):
         mask = read_mask("mask", mask)
         if protect is not None:
             protect = read_mask("protect", protect)
-            require_same_size("protect", protect, "mask", mask)
+            require_mask_of("protect", protect, "mask", mask)
         batch = Batch(mask=mask, protect=protect)
         progress = Progress(len(batch))
         shaped = []
         for sample in batch:
-            progress(len(shaped), len(batch))
+            progress(len(shaped))
             result = torch.zeros_like(sample["mask"])
             # Nothing happens farther from the object than it grows, so a small object in a large picture is fast.
             region = spanned_region(sample["mask"][0, 0] > 0, margin=dilate + 1)
@@ -110,17 +110,17 @@ class MaskMorphology(io.ComfyNode):
                 if "protect" in sample:
                     piece = torch.minimum(piece, 1 - sample["protect"][part])
                 result[part] = feather_inward(piece, feather)
-            shaped.append(output_mask(result[:, 0]))
-        progress(len(batch), len(batch))
+            shaped.append(output_mask(result))
+        progress(len(batch))
         return io.NodeOutput(torch.cat(shaped))
 
 
 def _clean(mask, fill_holes, keep_largest):
     pixels = mask[0, 0].cpu().numpy()
     if fill_holes:
-        pixels = regions.fill_holes(pixels)
+        pixels = components.fill_holes(pixels)
     if keep_largest:
-        pixels = regions.keep_largest(pixels)
+        pixels = components.keep_largest(pixels)
     return torch.from_numpy(pixels).to(mask)[None, None]
 
 

@@ -1,30 +1,20 @@
 """Putting the object where it belongs."""
 
 import logging
-from dataclasses import dataclass
 
 import torch
 from comfy_api.latest import io
 
 from ..blending_core.composite import composite
 from ..blending_core.placement import mask_box, place, scale_to_fit
-from ..segmentation.boxes import boxes_per_frame, clip_box
+from ..segmentation.boxes import boxes_per_frame, require_overlap
 from .host import Progress, make_room, output_image, output_mask
-from .inputs import Batch, read_image, read_mask, require_mask_of, require_numbers_in_range, require_same_size
+from .inputs import Batch, read_image, read_mask, require_mask_of, require_numbers_in_range, some_of
 
 logger = logging.getLogger(__name__)
 
-# Copies of a float32 RGB canvas that placing one sample takes at most.
+# Copies of a float32 RGB picture, source or canvas, that placing one sample takes at most.
 WORKING_COPIES = 12
-
-
-@dataclass
-class Placement:
-    x: float
-    y: float
-    scale: float
-    rotation: float
-    flip: bool
 
 
 class PlaceObject(io.ComfyNode):
@@ -45,7 +35,8 @@ class PlaceObject(io.ComfyNode):
                     "mask",
                     optional=True,
                     tooltip="The object in the source picture. Without it the alpha channel of an RGBA source is used, and of "
-                    "an RGB source the whole picture.",
+                    "an RGB source the whole picture. Load Image's mask is 1 where a file is transparent: for a cut-out put "
+                    "Invert Mask between.",
                 ),
                 io.Image.Input("target", tooltip="The picture that receives the object."),
                 io.Float.Input(
@@ -83,7 +74,7 @@ class PlaceObject(io.ComfyNode):
                     max=360.0,
                     step=1.0,
                     round=0.001,
-                    tooltip="Degrees clockwise. Multiples of 90 keep every pixel as it is, other angles resample.",
+                    tooltip="Degrees clockwise. Multiples of 90 only rearrange pixels, other angles resample them.",
                 ),
                 io.Boolean.Input(
                     "flip", default=False, tooltip="Mirror the object left and right before it is turned."
@@ -117,23 +108,23 @@ class PlaceObject(io.ComfyNode):
         batch = _read_inputs(source, mask, target, occluder)
         boxes = [[]] * len(batch) if bboxes is None else boxes_per_frame(bboxes, len(batch))
         if bboxes is not None and not all(boxes):
-            logger.warning("Place Object: a frame has no box in bboxes; x, y and scale place its object")
-        height, width = target.shape[1:3]
-        make_room(WORKING_COPIES * height * width * 3 * 4)
+            logger.warning("Place Object: bboxes is empty in %s; x, y and scale place the object", some_of(boxes))
+        make_room(WORKING_COPIES * 3 * 4 * max(source[0, ..., 0].numel(), target[0, ..., 0].numel()))
 
         progress = Progress(len(batch))
         objects, masks, composites, placed_boxes = [], [], [], []
         for sample, sample_boxes in zip(batch, boxes, strict=True):
-            image, object_mask, label = _place_sample(sample, Placement(x, y, scale, rotation, flip), sample_boxes)
+            progress(len(objects))
+            image, object_mask, label = _place_sample(sample, sample_boxes, x, y, scale, rotation, flip)
             pasted = composite(image, object_mask, sample["target"])
             around = mask_box(object_mask[0, 0])
             objects.append(output_image(image))
-            masks.append(output_mask(object_mask[:, 0]))
+            masks.append(output_mask(object_mask))
             composites.append(output_image(pasted))
             placed_boxes.append([{**around._asdict(), **label}] if around else [])
-            progress(len(objects), len(batch), image=pasted)
+            progress(len(objects), pasted)
         if not all(placed_boxes):
-            logger.warning("Place Object: mask is empty on the target's canvas, so there is no object to see")
+            logger.warning("Place Object: no object is to be seen in %s", some_of(placed_boxes))
         return io.NodeOutput(torch.cat(objects), torch.cat(masks), torch.cat(composites), placed_boxes)
 
 
@@ -149,26 +140,26 @@ def _read_inputs(source, mask, target, occluder):
         mask = torch.ones_like(source[:, :1])
     if occluder is not None:
         occluder = read_mask("occluder", occluder)
-        require_same_size("occluder", occluder, "target", target)
+        require_mask_of("occluder", occluder, "target", target)
     return Batch(source=source[:, :3], mask=mask, target=target, occluder=occluder)
 
 
-def _place_sample(sample, placement, boxes):
+def _place_sample(sample, boxes, x, y, scale, rotation, flip):
     """The object and its mask on the canvas, and label and score for its box."""
     source, mask = sample["source"], sample["mask"]
     height, width = sample["target"].shape[-2:]
     label = {"label": "object", "score": 1.0}
-    center, scale = (placement.x * width, placement.y * height), placement.scale
+    center = x * width, y * height
     if boxes:
         box = boxes[0]
-        clip_box(box, width, height)
+        require_overlap(box, width, height)
         label = {key: box.get(key, value) for key, value in label.items()}
         center = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         around = mask_box(mask[0, 0])
         if around:
-            scale = scale_to_fit(around.width, around.height, placement.rotation, box["width"], box["height"])
+            scale = scale_to_fit(around.width, around.height, rotation, box["width"], box["height"])
 
-    image, mask = place(source, mask, (height, width), center, scale, placement.rotation, placement.flip)
+    image, mask = place(source, mask, (height, width), center, scale, rotation, flip)
     if "occluder" in sample:
         mask = torch.minimum(mask, 1 - sample["occluder"])
     return image, mask, label

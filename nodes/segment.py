@@ -47,21 +47,26 @@ class GrabCutMask(io.ComfyNode):
     @classmethod
     def execute(cls, image, bboxes, iterations) -> io.NodeOutput:
         require_numbers_in_range(cls, iterations=iterations)
-        pictures = read_image("image", image)[:, :3].float().clamp(0, 1).mul(255).round().byte().movedim(1, -1).cpu()
-        frames = boxes_per_frame(bboxes, len(pictures))
-        total = max(sum(len(boxes) for boxes in frames) * iterations, 1)
-        progress = Progress(total)
+        image = read_image("image", image)
+        frames = boxes_per_frame(bboxes, len(image))
+        progress = Progress(max(sum(len(boxes) for boxes in frames) * iterations, 1))
         finished = 0
 
         def on_step(step, _):
-            progress(finished + step, total)
+            progress(finished + step)
 
-        masks = torch.zeros(pictures.shape[:3])
-        for picture, boxes, mask in zip(pictures.numpy(), frames, masks, strict=True):
+        masks = torch.zeros(len(image), 1, *image.shape[2:])
+        for index, boxes in enumerate(frames):
+            picture = _to_uint8(image[index])
             for box in boxes:
-                mask[torch.from_numpy(grabcut_mask(picture, box, iterations, on_step))] = 1
+                masks[index, 0][torch.from_numpy(grabcut_mask(picture, box, iterations, on_step))] = 1
                 finished += iterations
-        progress(total, total)
+        progress(progress.total)
         if not masks.any():
             logger.warning("GrabCut Mask: no object was found in bboxes; the mask is empty")
         return io.NodeOutput(output_mask(masks))
+
+
+def _to_uint8(picture):
+    """`[C, H, W]` in 0..1 as the `[H, W, 3]` uint8 array that OpenCV takes."""
+    return picture[:3].float().clamp(0, 1).mul(255).round().byte().movedim(0, -1).cpu().numpy()

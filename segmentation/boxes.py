@@ -30,24 +30,26 @@ def boxes_per_frame(value: Any, frames: int) -> list[list[BoxDict]]:
         )
     if len(value) not in (1, frames):
         raise ValueError(
-            f"bboxes holds boxes for {len(value)} frames but the batch has {frames}; 1 or {frames} is accepted"
+            f"bboxes holds boxes for {len(value)} frames but the batch has {frames}; "
+            "boxes for every frame or one list for all are accepted"
         )
     checked = [[_checked(box) for box in frame] for frame in value]
     return checked * frames if len(checked) == 1 else checked
 
 
-def clip_box(box: BoxDict, width: int, height: int) -> BoxDict:
-    """The part of the box inside a picture of this size.
-
-    Raises:
-        ValueError: if no part of it is inside.
-    """
-    left, top = max(box["x"], 0), max(box["y"], 0)
-    right, bottom = min(box["x"] + box["width"], width), min(box["y"] + box["height"], height)
-    if left >= right or top >= bottom:
+def require_overlap(box: BoxDict, width: int, height: int) -> None:
+    """Raise ValueError with a sentence unless some part of the box lies in a picture of this size."""
+    if box["x"] >= width or box["y"] >= height or box["x"] + box["width"] <= 0 or box["y"] + box["height"] <= 0:
         raise ValueError(
             f"bboxes: {describe(box)} lies outside the picture of {width}×{height} pixels; it must overlap it"
         )
+
+
+def clip_box(box: BoxDict, width: int, height: int) -> BoxDict:
+    """The part of the box inside a picture of this size; ValueError if there is none."""
+    require_overlap(box, width, height)
+    left, top = max(box["x"], 0), max(box["y"], 0)
+    right, bottom = min(box["x"] + box["width"], width), min(box["y"] + box["height"], height)
     return {**box, "x": left, "y": top, "width": right - left, "height": bottom - top}
 
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from .boxes import BoxDict, clip_box, describe
 
-# OpenCV draws the first colour clusters at random; with the seed set the same picture gives the same mask.
+# OpenCV draws the first colour clusters at random, from a generator that the whole process shares; it is seeded before
+# each use, so that the same picture gives the same mask.
 RANDOM_SEED = 0
 # OpenCV's colour model has five clusters; with fewer pixels on either side it fails.
 LEAST_PIXELS = 5

@@ -1,4 +1,4 @@
-"""What all tests share: the pack as the package `deepblend`, a ComfyUI to run in, and the developers' pictures."""
+"""What all tests share: the pack as the package `deepblend`, and a ComfyUI to run in."""
 
 import os
 import sys
@@ -6,6 +6,7 @@ import types
 from pathlib import Path
 
 import pytest
+import torch
 
 from comfyui_host import HostNotFoundError, find_comfyui
 
@@ -18,6 +19,10 @@ package.__path__ = [str(CHECKOUT)]
 sys.modules["deepblend"] = package
 
 
+# Most pictures in tests are small: threads would wait for each other longer than they work.
+torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def comfyui() -> Path:
     try:
@@ -26,12 +31,3 @@ def comfyui() -> Path:
         if os.environ.get("CI"):
             raise
         pytest.skip(str(error))
-
-
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    """Folder of the developers' pictures and weights, which are no part of the project."""
-    folder = Path(os.environ.get("DEEPBLEND_SHARED", CHECKOUT.parent / "shared"))
-    if not (folder / "data").is_dir():
-        pytest.skip("the developers' pictures are neither in $DEEPBLEND_SHARED nor in ../shared")
-    return folder

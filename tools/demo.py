@@ -53,19 +53,26 @@ def main() -> int:
                 print(f"error: {run.outcome}: {json.dumps(run.detail, indent=1)[:2000]}\n{server.log_text()[-2000:]}")
                 return 1
             pictures = fetch_pictures(server, prompt, run)
-    target = skimage.data.coffee()
-    untouched, damaged = compare_outside(pictures["Blended"], target, pictures["Placed mask"])
+    object_pixels = np.asarray(pictures["Placed mask"])[..., 0] > 0
+    target, pasted, blended = (
+        np.asarray(picture) for picture in (skimage.data.coffee(), pictures["Pasted"], pictures["Blended"])
+    )
+    changed, seated = (blended != target).any(-1), (blended != pasted).any(-1)
+    damaged = int((changed & ~object_pixels).sum())
+    done = (changed & object_pixels).any() and seated.any() and not damaged
     for title, name in PICTURES.items():
         pictures[title].save(OUTPUT / f"{name}.png")
     around = square_around(pictures["Placed mask"])
     close_ups = [pictures[title].crop(around) for title in ("Pasted", "Blended")]
     overview([pictures["Box"], *close_ups, pictures["Blended"]]).save(OUTPUT / "overview.jpg", quality=90)
     print(f"\nstart {started - begin:.1f} s, transfer {run.seconds:.1f} s")
-    print(f"pixels outside the mask: {untouched}, of them changed: {damaged}")
+    print(f"of the object's {object_pixels.sum()} pixels {(changed & object_pixels).sum()} are new to the target")
+    print(f"of the {(~object_pixels).sum()} pixels around it {damaged} were changed")
     print(f"pictures: {OUTPUT}")
     for name in (*PICTURES.values(), "overview"):
         print(f"  {next(OUTPUT.glob(name + '.*')).name}")
-    return 1 if damaged or not untouched else 0
+    print("done" if done else "error: the object did not arrive, or its surroundings were changed")
+    return 0 if done else 1
 
 
 class Steps:
@@ -92,13 +99,6 @@ def fetch_pictures(server, prompt, run):
             file = run.outputs[node]["images"][0]
             pictures[title] = Image.open(BytesIO(server.get("/view", **file))).convert("RGB")
     return pictures
-
-
-def compare_outside(image, target, mask) -> tuple[int, int]:
-    """How many pixels lie outside the mask, and how many of them differ from the target."""
-    outside = np.asarray(mask)[..., 0] == 0
-    differs = (np.asarray(image) != target).any(-1)
-    return int(outside.sum()), int((outside & differs).sum())
 
 
 def square_around(mask) -> tuple[int, int, int, int]:

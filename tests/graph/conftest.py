@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-# What a test wires into a node and what came out, by name.
-WIRED, CAPTURED = {}, {}
+# What a test wires into a node, the tensors that were handed out for it, and what came out, by name.
+WIRED, HANDED_OUT, CAPTURED = {}, {}, {}
 
 
 def _register_test_nodes(nodes):
@@ -27,8 +27,11 @@ def _register_test_nodes(nodes):
             return True
 
         def give(self, name):
+            assert torch.is_inference_mode_enabled()
             value = WIRED[name]
-            return (value.clone() if isinstance(value, torch.Tensor) else value,)
+            if isinstance(value, torch.Tensor):
+                value = HANDED_OUT[name] = value.clone()
+            return (value,)
 
     class Capture:
         """Keeps what the outputs of the node under test hold."""
@@ -93,6 +96,8 @@ class Host:
             return SimpleNamespace(success=False, error=f"{error['message']} {details}", cached=[])
         self.executor.execute(prompt, prompt_id, {"client_id": "test"}, outputs)
         messages = dict(self.executor.status_messages)
+        if "execution_interrupted" in messages:
+            return SimpleNamespace(success=False, error="interrupted", cached=[])
         return SimpleNamespace(
             success=self.executor.success,
             error=messages.get("execution_error", {}).get("exception_message"),
@@ -109,8 +114,8 @@ class Host:
         values = {name: spec[1]["default"] for name, spec in required.items() if "default" in spec[1]}
         values = {name: value for name, value in values.items() if not required[name][1].get("forceInput")}
         prompt = {}
-        WIRED.clear()
-        CAPTURED.clear()
+        for values_of_a_run in (WIRED, HANDED_OUT, CAPTURED):
+            values_of_a_run.clear()
         for name, value in inputs.items():
             if isinstance(value, (torch.Tensor, dict, list, Link)):
                 # A name of its own for every value, or the executor would take the last one from its cache.
@@ -130,6 +135,8 @@ class Host:
         result = self.run(prompt)
         if not result.success:
             raise RuntimeError(result.error)
+        for key, tensor in HANDED_OUT.items():
+            assert torch.equal(tensor, WIRED[key]) or tensor.isnan().any(), f"{node} wrote into its input {key}"
         outputs = [CAPTURED[str(index)] for index in range(count)]
         return outputs[0] if count == 1 else outputs
 

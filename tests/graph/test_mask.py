@@ -21,13 +21,20 @@ def blob():
     return mask
 
 
-def expected(mask, operation, inward, outward):
+ELEMENTS = {
+    "disk": disk,
+    "square": lambda radius: np.ones((2 * radius + 1,) * 2, bool),
+    "cross": lambda radius: np.add.outer(np.arange(2 * radius + 1) == radius, np.arange(2 * radius + 1) == radius),
+}
+
+
+def expected(mask, operation, inward, outward, element=disk):
+    inward, outward = element(inward), element(outward)
     if operation == "erode, then dilate":
-        eroded = ndimage.binary_erosion(mask, disk(inward), border_value=1)
-        return ndimage.binary_dilation(eroded, disk(outward))
+        return ndimage.binary_dilation(ndimage.binary_erosion(mask, inward, border_value=1), outward)
     if operation == "dilate, then erode":
-        return ndimage.binary_erosion(ndimage.binary_dilation(mask, disk(outward)), disk(inward), border_value=1)
-    return ndimage.binary_dilation(mask, disk(outward)) & ~ndimage.binary_erosion(mask, disk(inward), border_value=1)
+        return ndimage.binary_erosion(ndimage.binary_dilation(mask, outward), inward, border_value=1)
+    return ndimage.binary_dilation(mask, outward) & ~ndimage.binary_erosion(mask, inward, border_value=1)
 
 
 @pytest.mark.parametrize("operation", ["erode, then dilate", "dilate, then erode", "seam band"])
@@ -55,6 +62,17 @@ def test_protected_pixels_are_never_entered_and_the_feather_reaches_inward(host)
     assert (result[0, 30, 58:62].diff() < 0).all()
 
 
+@pytest.mark.parametrize("operation", ["erode, then dilate", "dilate, then erode", "seam band"])
+@pytest.mark.parametrize("shape", ["disk", "square", "cross"])
+def test_shape_and_feather_follow_the_formula_on_the_whole_picture(host, operation, shape):
+    result = host.run_node(
+        NODE, mask=blob(), operation=operation, erode=3, dilate=6, shape=shape, feather=5, fill_holes=False
+    )
+    wanted = expected(blob()[0].numpy() > 0, operation, 3, 6, ELEMENTS[shape])
+    t = np.minimum(ndimage.distance_transform_edt(wanted) / 6, 1)
+    assert np.abs(result[0].numpy() - (3 * t**2 - 2 * t**3)).max() < 1e-6
+
+
 def test_soft_masks_and_batches(host):
     soft = torch.rand(3, 30, 40, generator=torch.Generator().manual_seed(0))
     together = host.run_node(NODE, mask=soft, erode=1, dilate=2, fill_holes=False)
@@ -72,6 +90,18 @@ def test_empty_and_full_masks_stay(host, value, operation):
     assert torch.equal(result, mask)
 
 
-def test_protect_of_another_size_gets_a_sentence(host):
-    with pytest.raises(RuntimeError, match="protect is 8×9 pixels but mask is 80×60"):
-        host.run_node(NODE, mask=blob(), protect=torch.zeros(1, 9, 8))
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"protect": torch.zeros(1, 9, 8)},
+            "protect is 8×9 pixels but mask is 80×60; protect must have the size of mask",
+        ),
+        ({"protect": torch.zeros(1, 64, 64)}, "protect is the empty 64×64 mask that Load Image gives"),
+        ({"mask": blob().repeat(2, 1, 1), "protect": blob().repeat(3, 1, 1)}, "mask has 2 frames but protect has 3"),
+        ({"mask": blob() * float("nan")}, "mask holds 4800 values that are NaN"),
+    ],
+)
+def test_bad_input_gets_a_sentence(host, change, sentence):
+    with pytest.raises(RuntimeError, match=sentence):
+        host.run_node(NODE, **{"mask": blob(), **change})

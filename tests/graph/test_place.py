@@ -90,7 +90,7 @@ def test_frame_without_a_box_uses_the_widgets_and_warns(host, caplog):
             NODE, source=SOURCE, mask=MASK, target=targets, bboxes=[[], [{"x": 0, "y": 0, "width": 30, "height": 20}]]
         )
     assert [boxes[0][0]["x"], boxes[1][0]["x"]] == [45, 0]
-    assert "a frame has no box" in caplog.text
+    assert "bboxes is empty in 1 of 2 frames; x, y and scale place the object" in caplog.text
 
 
 @pytest.mark.parametrize("mask", [torch.zeros(1, 40, 50), MASK])
@@ -112,6 +112,8 @@ def test_nothing_to_see_gives_the_target_and_a_warning(host, caplog, mask):
         ),
         ({"mask": torch.zeros(1, 64, 64)}, "the picture has no alpha channel; wire a mask"),
         ({"occluder": torch.zeros(1, 40, 50)}, "occluder is 50×40 pixels but target is 120×90"),
+        ({"occluder": torch.zeros(1, 64, 64)}, "occluder is the empty 64×64 mask that Load Image gives"),
+        ({"mask": torch.zeros(1, 1, 40, 50)}, "mask has the shape .* a mask .batch, height, width. or"),
         (
             {"source": SOURCE.repeat(2, 1, 1, 1), "target": TARGET.repeat(3, 1, 1, 1)},
             "source has 2 frames but target has 3",
@@ -126,3 +128,43 @@ def test_nothing_to_see_gives_the_target_and_a_warning(host, caplog, mask):
 def test_bad_input_gets_a_sentence(host, change, sentence):
     with pytest.raises(RuntimeError, match=sentence):
         host.run_node(NODE, **{"source": SOURCE, "mask": MASK, "target": TARGET, **change})
+
+
+def test_scale_rotation_and_flip_reach_the_picture(host):
+    """Halving whole pairs of equal pixels gives them back, so the expected pixels are known."""
+    small = torch.rand(1, 20, 26, 3, generator=torch.Generator().manual_seed(4))
+    large = small.repeat_interleave(4, 1).repeat_interleave(4, 2)
+    mask = torch.ones(1, 80, 104)
+    *_, composite, boxes = host.run_node(
+        NODE, source=large, mask=mask, target=TARGET, scale=0.5, rotation=90.0, flip=True, x=0.5, y=0.5
+    )
+    box = boxes[0][0]
+    assert (box["width"], box["height"]) == (40, 52)
+    seen = composite[:, box["y"] : box["y"] + 52, box["x"] : box["x"] + 40]
+    wanted = torch.rot90(small.flip(2), -1, (1, 2)).repeat_interleave(2, 1).repeat_interleave(2, 2)
+    assert (seen - wanted).abs().mean() < 0.08  # the cubic kernel sharpens the steps a little
+    assert (seen - wanted.flip(2)).abs().mean() > 0.2
+    assert (seen - wanted.flip(1)).abs().mean() > 0.2
+
+
+def test_turned_object_still_fits_its_box(host):
+    box = {"x": 20, "y": 10, "width": 60, "height": 60}
+    _, mask, *_ = host.run_node(NODE, source=SOURCE, mask=MASK, target=TARGET, bboxes=box, rotation=40.0)
+    rows, columns = (mask[0] >= 0.5).any(1).nonzero()[:, 0], (mask[0] >= 0.5).any(0).nonzero()[:, 0]
+    assert 20 <= columns[0] <= 22
+    assert 77 <= columns[-1] <= 79
+    assert 10 <= rows[0]
+    assert rows[-1] <= 69
+
+
+def test_half_transparent_occluder_covers_half(host):
+    occluder = torch.full((1, 90, 120), 0.4)
+    _, mask, composite, _ = host.run_node(NODE, source=SOURCE, mask=MASK, target=TARGET, occluder=occluder, x=0.25)
+    assert mask.max() == pytest.approx(0.6)
+    wanted = 0.6 * SOURCE[:, 10:30, 15:45] + 0.4 * TARGET[:, 35:55, 15:45]
+    assert (composite[:, 35:55, 15:45] - wanted).abs().max() < 1e-6
+
+
+def test_mask_without_a_batch_dimension(host):
+    together = host.run_node(NODE, source=SOURCE, mask=MASK[0], target=TARGET)
+    assert torch.equal(together[1], host.run_node(NODE, source=SOURCE, mask=MASK, target=TARGET)[1])

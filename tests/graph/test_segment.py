@@ -64,6 +64,15 @@ def test_bad_boxes_get_a_sentence(host, box, sentence):
         host.run_node(NODE, image=ASTRONAUT, bboxes=box)
 
 
+def test_nan_and_frames_that_do_not_match_get_a_sentence(host):
+    with pytest.raises(RuntimeError, match="image holds 786432 values that are NaN"):
+        host.run_node(NODE, image=ASTRONAUT * float("nan"), bboxes=PATCH)
+    with pytest.raises(
+        RuntimeError, match="boxes for 2 frames but the batch has 1; boxes for every frame or one list for all"
+    ):
+        host.run_node(NODE, image=ASTRONAUT, bboxes=[[PATCH], [PATCH]])
+
+
 def test_missing_opencv_is_named(host, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "cv2", None)
     with pytest.raises(RuntimeError, match="GrabCut needs OpenCV: install opencv-python"):

@@ -12,69 +12,63 @@ from PIL import Image
 CHECKOUT = Path(__file__).resolve().parents[2]
 WORKFLOW = json.loads((CHECKOUT / "workflows" / "api" / "poisson_transfer.json").read_text(encoding="utf-8"))
 
-IMAGE, MASK, BOXES = "IMAGE", "MASK", "BOUNDING_BOX"
-INT, FLOAT, BOOLEAN, COMBO = "INT", "FLOAT", "BOOLEAN", "COMBO"
-# Saved workflows depend on these: ids, inputs in their order, [optional ones], outputs.
+
+def number(default, low, high):
+    return {"default": default, "min": low, "max": high}
+
+
+def choice(*options):
+    return {"default": options[0], "options": list(options)}
+
+
+IMAGE, MASK, BOXES = ("IMAGE", {}), ("MASK", {}), ("BOUNDING_BOX", {"forceInput": True})
+# Saved workflows depend on these: ids, inputs in their order with defaults and ranges, [optional ones], outputs.
 CONTRACT = {
-    "DeepBlend_GrabCutMask": ({"image": IMAGE, "bboxes": BOXES, "iterations": INT}, {}, {"mask": MASK}),
+    "DeepBlend_GrabCutMask": (
+        {"image": IMAGE, "bboxes": BOXES, "iterations": ("INT", number(5, 1, 50))},
+        {},
+        {"mask": "MASK"},
+    ),
     "DeepBlend_MaskMorphology": (
         {
             "mask": MASK,
-            "operation": COMBO,
-            "erode": INT,
-            "dilate": INT,
-            "shape": COMBO,
-            "feather": INT,
-            "fill_holes": BOOLEAN,
-            "keep_largest": BOOLEAN,
+            "operation": ("COMBO", choice("erode, then dilate", "dilate, then erode", "seam band")),
+            "erode": ("INT", number(2, 0, 512)),
+            "dilate": ("INT", number(4, 0, 512)),
+            "shape": ("COMBO", choice("disk", "square", "cross")),
+            "feather": ("INT", number(0, 0, 512)),
+            "fill_holes": ("BOOLEAN", {"default": True}),
+            "keep_largest": ("BOOLEAN", {"default": False}),
         },
         {"protect": MASK},
-        {"mask": MASK},
+        {"mask": "MASK"},
     ),
     "DeepBlend_PlaceObject": (
         {
             "source": IMAGE,
             "target": IMAGE,
-            "x": FLOAT,
-            "y": FLOAT,
-            "scale": FLOAT,
-            "rotation": FLOAT,
-            "flip": BOOLEAN,
+            "x": ("FLOAT", number(0.5, -1.0, 2.0)),
+            "y": ("FLOAT", number(0.5, -1.0, 2.0)),
+            "scale": ("FLOAT", number(1.0, 0.01, 32.0)),
+            "rotation": ("FLOAT", number(0.0, -360.0, 360.0)),
+            "flip": ("BOOLEAN", {"default": False}),
         },
         {"mask": MASK, "bboxes": BOXES, "occluder": MASK},
-        {"object": IMAGE, "mask": MASK, "composite": IMAGE, "bboxes": BOXES},
+        {"object": "IMAGE", "mask": "MASK", "composite": "IMAGE", "bboxes": "BOUNDING_BOX"},
     ),
     "DeepBlend_PoissonBlend": (
         {
             "object": IMAGE,
             "mask": MASK,
             "target": IMAGE,
-            "guidance": COMBO,
-            "color_fidelity": FLOAT,
-            "surroundings": COMBO,
-            "feather": INT,
+            "guidance": ("COMBO", choice("source", "mixed", "monochrome")),
+            "color_fidelity": ("FLOAT", number(0.0, 0.0, 400.0)),
+            "surroundings": ("COMBO", choice("auto", "use", "ignore")),
+            "feather": ("INT", number(0, 0, 512)),
         },
         {},
-        {"image": IMAGE},
+        {"image": "IMAGE"},
     ),
-}
-CHOICES = {
-    ("DeepBlend_MaskMorphology", "operation"): ["erode, then dilate", "dilate, then erode", "seam band"],
-    ("DeepBlend_MaskMorphology", "shape"): ["disk", "square", "cross"],
-    ("DeepBlend_PoissonBlend", "guidance"): ["source", "mixed", "monochrome"],
-    ("DeepBlend_PoissonBlend", "surroundings"): ["auto", "use", "ignore"],
-}
-DEFAULTS = {
-    "DeepBlend_GrabCutMask": {"iterations": 5},
-    "DeepBlend_MaskMorphology": {
-        "operation": "erode, then dilate",
-        "erode": 2,
-        "dilate": 4,
-        "shape": "disk",
-        "feather": 0,
-    },
-    "DeepBlend_PlaceObject": {"x": 0.5, "y": 0.5, "scale": 1.0, "rotation": 0.0, "flip": False},
-    "DeepBlend_PoissonBlend": {"guidance": "source", "color_fidelity": 0.0, "surroundings": "auto", "feather": 0},
 }
 
 
@@ -100,13 +94,11 @@ def test_inputs_and_outputs_are_those_of_the_contract(object_info, node):
     info = object_info[node]
     assert info["input_order"]["required"] == list(required)
     assert info["input_order"].get("optional", []) == list(optional)
-    assert {name: spec[0] for name, spec in inputs_of(info).items()} == {**required, **optional}
+    for name, (kind, options) in {**required, **optional}.items():
+        published_kind, published_options = inputs_of(info)[name]
+        assert published_kind == kind, name
+        assert options.items() <= published_options.items(), name
     assert dict(zip(info["output_name"], info["output"], strict=True)) == outputs
-    for name, default in DEFAULTS[node].items():
-        assert inputs_of(info)[name][1]["default"] == default
-    for (owner, name), options in CHOICES.items():
-        if owner == node:
-            assert inputs_of(info)[name][1]["options"] == options
 
 
 @pytest.mark.parametrize("node", CONTRACT)
@@ -115,12 +107,8 @@ def test_every_node_explains_itself(object_info, node):
     assert info["category"] == "DeepBlend"
     assert info["description"]
     assert info["search_aliases"]
-    for name, (kind, options) in inputs_of(info).items():
+    for name, (_, options) in inputs_of(info).items():
         assert options["tooltip"], name
-        if kind in (INT, FLOAT):
-            assert options["min"] < options["max"], name
-        if kind == BOXES:
-            assert options["forceInput"], name
 
 
 def test_templates_are_listed_and_served(server):
@@ -177,11 +165,11 @@ def test_progress_and_previews_arrive_while_it_works(server):
     assert [value for value, _ in steps] == sorted(value for value, _ in steps)
     assert steps[-1] == (300, 300)
     assert len(steps) > 10
-    assert len(run.previews) >= 2
+    assert 2 <= len(run.previews) <= run.seconds / 0.3 + 1
     assert max(Image.open(BytesIO(run.previews[0])).size) == 512
 
 
-def test_cancel_stops_the_solver_at_its_next_step(server):
+def test_cancel_ends_the_run_and_the_next_one_works(server):
     cancelled_at = []
 
     async def cancel(url):
@@ -198,7 +186,7 @@ def test_cancel_stops_the_solver_at_its_next_step(server):
     assert run.outcome == "execution_interrupted"
     assert run.detail["node_type"] == "DeepBlend_PoissonBlend"
     last = max(data["value"] for _, kind, data in run.events if kind == "progress" and data["node"] == "9")
-    assert last < 300  # of 2000: it did not work through the batch
+    assert last < cancelled_at[0] + 100  # it did not finish the frame that it was at
     assert server.run(WORKFLOW).outcome == "execution_success"
 
 
@@ -234,12 +222,12 @@ def test_load_images_placeholder_mask_is_recognised(server):
 
 
 def test_an_empty_mask_leaves_one_line_in_the_log(server):
-    before = server.log_text().count("mask is empty; the target is returned unchanged")
+    before = server.log_text().count("mask is empty in 1 of 1 frames")
     prompt = change("12", mask=["99", 0])
     prompt["99"] = {"class_type": "SolidMask", "inputs": {"value": 0.0, "width": 600, "height": 400}}
     assert server.run(prompt).outcome == "execution_success"
     time.sleep(0.5)
-    assert server.log_text().count("mask is empty; the target is returned unchanged") == before + 1
+    assert server.log_text().count("mask is empty in 1 of 1 frames") == before + 1
 
 
 def test_the_pack_loads_without_a_warning(server):

@@ -36,3 +36,13 @@ def test_full_mask_is_screened_evenly_and_an_empty_one_not_at_all():
     full = torch.ones(1, 1, 8, 10, dtype=torch.bool)
     assert torch.allclose(depth_rising_screening(full, 40.0), torch.full((1, 1, 8, 10), 0.5))
     assert not depth_rising_screening(~full, 40.0).any()
+
+
+@pytest.mark.parametrize("width", [3, 9, 41])
+def test_thin_objects_in_large_pictures_are_screened_too(width):
+    inside = np.zeros((1500, 900), bool)
+    for row in range(30, 1470):  # a slanting pole
+        inside[row, 100 + row // 3 : 100 + row // 3 + width] = True
+    found = depth_rising_screening(to_torch(inside), 16.0)[0, 0].numpy()
+    expected = expected_screening(inside, 16.0)
+    assert np.abs(found - expected).max() < 0.06 * expected.max()

@@ -1,4 +1,4 @@
-"""Connected regions of a mask: closing holes and keeping the largest piece."""
+"""Connected components of a mask: closing holes and keeping the largest piece."""
 
 import numpy as np
 from scipy import ndimage

@@ -4,7 +4,7 @@ from scipy import ndimage
 from skimage.measure import label
 from skimage.morphology import reconstruction
 
-from deepblend.segmentation.regions import fill_holes, keep_largest
+from deepblend.segmentation.components import fill_holes, keep_largest
 from pictures import masks
 
 MASKS = masks()
