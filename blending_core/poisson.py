@@ -16,6 +16,8 @@ from .region import spanned_region
 OnStep = Callable[[int, int, dict[str, float], Tensor], None]
 
 PROGRESS_STEPS = 100
+MOST_RESTARTS = 4
+VISIBLE_ERROR = 0.5 / 255
 
 
 def solve_poisson(
@@ -41,12 +43,12 @@ def solve_poisson(
     result does not depend on its batch.
 
     Args:
-        image: `[B, C, H, W]`: the known values outside, the first guess inside.
+        image: `[B, C, H, W]`, float32 or float64: the known values outside, the first guess inside.
         inside: bool `[B, 1, H, W]`.
         guidance: v, differences between neighbours (see `differences`), `[B, C, ...]`.
         screening: lambda >= 0, a number or `[B, 1, H, W]`; holds the solution to `reference`.
         reference: r, `[B, C, H, W]`; the first guess when absent.
-        conductance: g > 0, `[B, 1, ...]`; 1 when absent. A small value lets the solution step there.
+        conductance: g >= 0, `[B, 1, ...]`; 1 when absent. A small value lets the solution step there, 0 parts the pixels.
         tolerance: the solver stops when its estimate of the largest error, in pixel values, falls to this. The estimate is
             good to a factor of about 2 with even conductances.
         max_iterations: the solver also stops after this many iterations (about 10 are usual; conductances that vary
@@ -59,7 +61,7 @@ def solve_poisson(
         is one that nothing determines: every pixel inside and no screening.
 
     Warns:
-        RuntimeWarning: if the tolerance was not reached.
+        RuntimeWarning: if an error of more than half an 8-bit level may be left.
     """
     reference = image if reference is None else reference
     screening = torch.as_tensor(screening, dtype=image.dtype, device=image.device).expand(inside.shape)
@@ -110,8 +112,13 @@ def _solve_sample(x, inside, guidance, screening, reference, conductance, tolera
 
     operator = GridLaplacian(within, excess)
     preconditioner = Multigrid(operator)
-    mismatch = tuple(g * (v - d) for g, v, d in zip(conductance, guidance, forward_differences(x), strict=True))
-    residual = indicator * (adjoint_differences(mismatch) + screening * (reference - x))
+
+    def residual_of(x):
+        differences = forward_differences(x)
+        mismatch = tuple(g * (v - d) for g, v, d in zip(conductance, guidance, differences, strict=True))
+        return indicator * (adjoint_differences(mismatch) + screening * (reference - x))
+
+    residual, is_exact, restarts = residual_of(x), True, 0
     direction, previous, first_error = None, None, None
     for iteration in range(max_iterations + 1):
         correction = preconditioner(residual)
@@ -120,16 +127,21 @@ def _solve_sample(x, inside, guidance, screening, reference, conductance, tolera
         first_error = first_error or error
         if report:
             report(_logarithmic_progress(first_error, error, tolerance), error, x)
-        if error <= tolerance or iteration == max_iterations:
+        if iteration == max_iterations or (error <= tolerance and (is_exact or restarts == MOST_RESTARTS)):
             break
+        if error <= tolerance:
+            # The residual is carried along from step to step and gathers rounding errors: begin again from the exact one.
+            residual, is_exact, restarts = residual_of(x), True, restarts + 1
+            direction = None
+            continue
         product = _dot(residual, correction)
         direction = correction if direction is None else correction + _ratio(product, previous) * direction
         previous = product
         image_of_direction = operator(direction)
         step = _ratio(product, _dot(direction, image_of_direction))
         x = torch.addcmul(x, step, direction)
-        residual = torch.addcmul(residual, step, image_of_direction, value=-1)
-    if error > tolerance:
+        residual, is_exact = torch.addcmul(residual, step, image_of_direction, value=-1), False
+    if error > VISIBLE_ERROR:
         warnings.warn(f"the Poisson solver stopped with an error of about {error:.1e}", RuntimeWarning, stacklevel=3)
     return x
 

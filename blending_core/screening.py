@@ -37,8 +37,8 @@ def _relative_depth(inside: Tensor) -> Tensor:
     # A cell is inside when all its pixels are, hence the minimum; cells past the frame repeat its last pixels.
     padded = F.pad(inside.float(), (0, -width % factor, 0, -height % factor), mode="replicate")
     cells = -F.max_pool2d(-padded, factor) > 0
-    depth = distance_to_outside(cells, max(cells.shape[-2:]))
+    depth = distance_to_outside(cells, sum(cells.shape[-2:]))  # no distance in a frame is larger
     if factor > 1 and depth.max() < LEAST_DEPTH:
-        depth, factor = distance_to_outside(inside, max(height, width)), 1
+        depth, factor = distance_to_outside(inside, height + width), 1
     depth = F.interpolate(depth / depth.max().clamp_min(1), scale_factor=factor, mode="bilinear")
     return depth[..., :height, :width]

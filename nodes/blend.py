@@ -7,7 +7,7 @@ from comfy_api.latest import io
 
 from ..blending_core import guidance as fields
 from ..blending_core.composite import composite
-from ..blending_core.differences import forward_differences
+from ..blending_core.differences import forward_differences, pairwise
 from ..blending_core.feather import feather_inward
 from ..blending_core.poisson import PROGRESS_STEPS, solve_poisson
 from ..blending_core.region import spanned_region
@@ -72,7 +72,7 @@ class PoissonBlend(io.ComfyNode):
                     default="auto",
                     tooltip="Whether the pixels around the object in its own picture count. Use keeps the step between object "
                     "and surroundings. Ignore is for a cut-out on a flat colour, which would tint the object. Auto ignores "
-                    "them when they all have one colour.",
+                    "them when they have one colour and the object's edge has another.",
                 ),
                 io.Int.Input(
                     "feather",
@@ -136,21 +136,28 @@ def _blend(object, mask, target, progress, finished, **settings):
 def _blend_region(object, mask, target, on_step, guidance, color_fidelity, surroundings, feather):
     mask = feather_inward(mask, feather)
     inside = mask > 0
+    target_color, target_alpha = target[:, :3], target[:, 3:]
     if guidance == "monochrome":
         differences = fields.monochrome_differences(object)
     else:
         differences = forward_differences(object)
-    if surroundings == "ignore" or (surroundings == "auto" and fields.on_flat_surroundings(object, inside).item()):
+    if surroundings == "ignore" or (surroundings == "auto" and fields.is_cut_out(object, inside).item()):
         differences = fields.without_surroundings(differences, inside)
+    target_differences, conductance = forward_differences(target_color), None
+    if target_alpha.shape[1]:
+        conductance = fields.opaque_pairs(target_alpha, inside)
+        seen = pairwise(torch.mul, target_alpha)
+        target_differences = tuple(d * s for d, s in zip(target_differences, seen, strict=True))
     if guidance == "mixed":
-        differences = fields.stronger_differences(differences, forward_differences(target[:, :3]))
+        differences = fields.stronger_differences(differences, target_differences)
 
     solved = solve_poisson(
-        torch.where(inside, object, target[:, :3]),
+        torch.where(inside, object, target_color),
         inside,
         differences,
         screening=depth_rising_screening(inside, color_fidelity) if color_fidelity else 0.0,
         reference=object,
+        conductance=conductance,
         on_step=on_step,
     )
     return composite(solved.clamp(0, 1), mask, target)

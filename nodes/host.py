@@ -53,6 +53,7 @@ class Progress:
         preview = None
         if image is not None and self.preview_is_due():
             self.last_preview = time.monotonic()
-            pixels = image[0, :3].clamp(0, 1).mul(255).round().byte().movedim(0, -1).cpu().numpy()
+            stride = max(1, max(image.shape[-2:]) // PREVIEW_SIZE)
+            pixels = image[0, :3, ::stride, ::stride].clamp(0, 1).mul(255).round().byte().movedim(0, -1).cpu().numpy()
             preview = ("JPEG", Image.fromarray(pixels), PREVIEW_SIZE)
         self.bar.update_absolute(step, self.total, preview)

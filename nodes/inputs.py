@@ -8,6 +8,9 @@ from torch import Tensor
 
 from .host import compute_device
 
+LARGEST_VALUE = 1000  # beyond it nothing can be meant for a picture, and float32 sums lose the rest of it
+LEAST_MASK = 1 / 255
+
 
 def read_image(name: str, image: Tensor) -> Tensor:
     """IMAGE `[B, H, W, C]` as `[B, C, H, W]`.
@@ -26,6 +29,9 @@ def read_image(name: str, image: Tensor) -> Tensor:
 def read_mask(name: str, mask: Tensor) -> Tensor:
     """MASK `[B, H, W]`, or `[H, W]` as some nodes give it, as `[B, 1, H, W]` in 0..1.
 
+    Values that 8 bits cannot show become 0: a trace of a mask over the whole picture, as a sigmoid or a blur leaves it,
+    is not an object.
+
     Raises:
         ValueError: if it has another shape, is empty, or holds NaN or infinity.
     """
@@ -35,15 +41,19 @@ def read_mask(name: str, mask: Tensor) -> Tensor:
         raise ValueError(
             f"{name} has the shape {list(mask.shape)}; a mask [batch, height, width] or [height, width] is accepted"
         )
-    return _finite(name, mask[:, None]).clamp(0, 1)
+    mask = _finite(name, mask[:, None]).clamp(0, 1)
+    return torch.where(mask < LEAST_MASK, torch.zeros_like(mask), mask)
 
 
 def _finite(name: str, values: Tensor) -> Tensor:
     if values.numel() == 0:
         raise ValueError(f"{name} has the shape {list(values.shape)} and holds no pixel; at least one is needed")
-    broken = values.numel() - int(torch.isfinite(values).sum())
+    broken = values.numel() - int((values.abs() <= LARGEST_VALUE).sum())
     if broken:
-        raise ValueError(f"{name} holds {broken} values that are NaN or infinite; numbers from 0 to 1 are accepted")
+        raise ValueError(
+            f"{name} holds {broken} values that are NaN, infinite or beyond ±{LARGEST_VALUE}; "
+            "numbers from 0 to 1 are accepted"
+        )
     return values
 
 

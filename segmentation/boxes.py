@@ -5,6 +5,7 @@ A value is one box for all frames, a list of boxes for all frames, or a list of 
 """
 
 import math
+from numbers import Real
 from typing import Any
 
 BoxDict = dict[str, Any]
@@ -21,9 +22,9 @@ def boxes_per_frame(value: Any, frames: int) -> list[list[BoxDict]]:
     """
     if isinstance(value, dict):
         value = [[value]]
-    elif isinstance(value, list) and all(isinstance(item, dict) for item in value):
+    elif isinstance(value, (list, tuple)) and all(isinstance(item, dict) for item in value):
         value = [value]
-    elif not (isinstance(value, list) and all(isinstance(item, list) for item in value)):
+    elif not (isinstance(value, (list, tuple)) and all(isinstance(item, (list, tuple)) for item in value)):
         raise ValueError(
             f"bboxes is a {type(value).__name__} of another form; a box {{x, y, width, height}}, "
             "a list of boxes or a list of boxes per frame is accepted"
@@ -58,12 +59,12 @@ def describe(box: BoxDict) -> str:
 
 
 def _checked(box: Any) -> BoxDict:
-    if not isinstance(box, dict) or any(not isinstance(box.get(side), (int, float)) for side in SIDES):
+    if not isinstance(box, dict) or any(not isinstance(box.get(side), Real) for side in SIDES):
         raise ValueError(f"bboxes: {box!r} is not a box; each box needs the numbers x, y, width and height")
     if not all(math.isfinite(box[side]) for side in SIDES):
         raise ValueError(f"bboxes: {describe(box)} holds a number that is not finite; pixels are accepted")
-    left, top = round(box["x"]), round(box["y"])
-    right, bottom = round(box["x"] + box["width"]), round(box["y"] + box["height"])
+    x, y, width, height = (float(box[side]) for side in SIDES)
+    left, top, right, bottom = round(x), round(y), round(x + width), round(y + height)
     if right <= left or bottom <= top:
         raise ValueError(f"bboxes: {describe(box)} is empty or reversed; width and height must be at least 1 pixel")
     return {**box, "x": left, "y": top, "width": right - left, "height": bottom - top}

@@ -84,7 +84,7 @@ def test_solves_the_stated_equation_and_mixes_by_the_mask(host, mask, guidance, 
 
 def test_automatic_surroundings_ignore_a_flat_colour_and_use_a_photograph(host):
     inside = torch.from_numpy(MASKS["ellipse"])
-    photograph = torch.from_numpy(smooth_picture(37, 53, 1)).float()
+    photograph = torch.from_numpy(0.8 * smooth_picture(37, 53, 1)).float()
     cut_out = torch.where(inside[..., None], photograph, torch.ones(3))
     for image, expected in ((photograph, "use"), (cut_out, "ignore")):
         results = {
@@ -140,6 +140,38 @@ def test_empty_mask_returns_the_target_and_warns_once(host, caplog):
     ]
 
 
+@pytest.mark.parametrize("guidance", ["source", "mixed"])
+def test_hidden_colours_of_a_transparent_target_do_not_reach_the_object(host, guidance):
+    """Left half opaque, right half transparent: only the left half's colours may show."""
+    target = torch.from_numpy(smooth_picture(40, 60, 2)).float()[None]
+    alpha = torch.ones(1, 40, 60, 1)
+    alpha[:, :, 30:] = 0
+    mask = torch.zeros(1, 40, 60)
+    mask[:, 10:30, 20:50] = 1
+    results = []
+    for hidden in (0.0, 1.0):
+        rgba = torch.cat([torch.where(alpha > 0, target, hidden), alpha], -1)
+        results.append(host.run_node(NODE, object=picture(40, 60), mask=mask, target=rgba, guidance=guidance))
+    assert (results[0] - results[1])[mask > 0].abs().max() < 1e-4
+    assert torch.equal(results[0][..., 3], torch.maximum(alpha[..., 0], mask))
+
+
+def test_object_on_a_fully_transparent_target_stays_as_it_is(host):
+    object_, mask = picture(40, 60), torch.zeros(1, 40, 60)
+    mask[:, 10:30, 20:50] = 1
+    result = host.run_node(NODE, object=object_, mask=mask, target=torch.zeros(1, 40, 60, 4))
+    assert (result[..., :3] - object_)[mask > 0].abs().max() < 1e-6
+
+
+def test_trace_of_a_mask_over_the_whole_picture_is_no_object(host):
+    """A sigmoid or a blur leaves values such as 1e-5 everywhere."""
+    inputs = {"object": picture(40, 50), "target": picture(40, 50, seed=4)}
+    mask = torch.zeros(1, 40, 50)
+    mask[:, 10:30, 15:40] = 1
+    clean = host.run_node(NODE, **inputs, mask=mask)
+    assert torch.equal(host.run_node(NODE, **inputs, mask=mask.clamp_min(1e-5)), clean)
+
+
 def test_a_batch_is_blended_sample_by_sample(host):
     objects, targets, mask = picture(37, 53, 3, seed=1), picture(37, 53, 3, seed=2), soft_mask(37, 53, 3)
     together = host.run_node(NODE, object=objects, mask=mask, target=targets)
@@ -167,8 +199,9 @@ def test_a_batch_of_one_goes_with_every_sample(host, largest):
         ({"mask": torch.zeros(1, 64, 64)}, "empty 64×64 mask that Load Image gives"),
         ({"object": picture(51, 60)}, "object is 60×51 pixels but target is 60×50"),
         ({"mask": torch.ones(2, 50, 60), "target": picture(50, 60, 3)}, "mask has 2 frames but target has 3; 1 or 3"),
-        ({"object": picture(50, 60) * float("nan")}, "object holds 9000 values that are NaN or infinite"),
-        ({"mask": torch.full((1, 50, 60), float("inf"))}, "mask holds 3000 values that are NaN or infinite"),
+        ({"object": picture(50, 60) * float("nan")}, "object holds 9000 values that are NaN, infinite or beyond"),
+        ({"mask": torch.full((1, 50, 60), float("inf"))}, "mask holds 3000 values that are NaN, infinite or beyond"),
+        ({"object": picture(50, 60) * 1e20}, "object holds 9000 values that are NaN, infinite or beyond ±1000"),
         ({"target": picture(50, 60, channels=2)}, r"target has the shape \[1, 50, 60, 2\]"),
         ({"target": torch.zeros(0, 50, 60, 3)}, "target has the shape .* holds no pixel"),
         ({"color_fidelity": 401.0}, "bigger than max"),

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 
 from deepblend.segmentation.boxes import boxes_per_frame, clip_box
@@ -15,6 +16,13 @@ def test_all_forms_become_boxes_per_frame():
     assert boxes_per_frame([[other]], 3) == [[other]] * 3
     assert boxes_per_frame([[], [BOX]], 2) == [[], [BOX]]
     assert boxes_per_frame([], 1) == [[]]
+    assert boxes_per_frame(((BOX, other),), 1) == [[BOX, other]]
+
+
+def test_numbers_of_numpy_are_numbers():
+    box = {"x": np.int64(3), "y": np.float32(4.2), "width": np.float64(10), "height": np.uint8(20)}
+    assert boxes_per_frame(box, 1) == [[BOX]]
+    assert all(type(value) is int for value in boxes_per_frame(box, 1)[0][0].values())
 
 
 def test_fractions_are_rounded_at_the_sides():

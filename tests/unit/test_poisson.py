@@ -120,20 +120,54 @@ def test_large_region_recovers_a_known_solution(height, width):
     assert (found - known).abs().max() < 1e-4
 
 
+@pytest.mark.parametrize("distance", [1.0, 100.0])
+@pytest.mark.parametrize(("height", "width"), [(1, 700), (2, 1349), (300, 300)])
+def test_weakly_held_region_and_far_first_guess(distance, height, width):
+    """One known pixel holds everything, so that rounding errors of the solver would add up."""
+    picture = smooth_picture(height, width, 4)
+    inside = np.ones((height, width), bool)
+    inside[0, 0] = False
+    known = to_torch(picture)
+    guess = known + distance * torch.randn(known.shape, generator=torch.Generator().manual_seed(0))
+    start = torch.where(to_torch(inside), guess, known)
+    found = solve_poisson(start, to_torch(inside), forward_differences(known))
+    assert (found - known).abs().max() < 1e-4 * max(distance, 1)
+
+
+def test_stopping_early_warns():
+    image, inside = to_torch(TARGET), to_torch(MASKS["ellipse"])
+    with pytest.warns(RuntimeWarning, match="stopped with an error of about"):
+        solve_poisson(image, inside, forward_differences(to_torch(SOURCE)), max_iterations=1)
+
+
+def test_parted_pixels_do_not_influence_each_other():
+    """With conductance 0 along a line each side is solved by itself."""
+    inside = MASKS["inside"]
+    right = np.ones((37, 52))
+    right[:, 25] = 0
+
+    def weight(p, q):
+        return 0.0 if {p[1], q[1]} == {25, 26} else 1.0
+
+    expected = exact_poisson(TARGET, inside, source_step, conductance=weight)
+    conductance = to_torch(right), torch.ones(1, 1, 36, 53)
+    assert np.abs(solve(inside, guidance_field("source"), conductance=conductance) - expected).max() < 1e-4
+
+
 def test_one_pixel_picture():
     pixel = torch.full((1, 3, 1, 1), 0.25)
-    edges = forward_differences(pixel)
+    pairs = forward_differences(pixel)
     inside = torch.ones(1, 1, 1, 1, dtype=torch.bool)
-    assert torch.equal(solve_poisson(pixel, inside, edges), pixel)
-    held = solve_poisson(pixel, inside, edges, screening=0.5, reference=pixel + 0.5)
+    assert torch.equal(solve_poisson(pixel, inside, pairs), pixel)
+    held = solve_poisson(pixel, inside, pairs, screening=0.5, reference=pixel + 0.5)
     assert torch.allclose(held, pixel + 0.5)
 
 
 def test_everything_inside_without_screening_returns_the_picture():
     picture = to_torch(SOURCE)
     inside = torch.ones_like(picture[:, :1], dtype=torch.bool)
-    edges = forward_differences(to_torch(TARGET))
-    assert torch.equal(solve_poisson(picture, inside, edges), picture)
+    pairs = forward_differences(to_torch(TARGET))
+    assert torch.equal(solve_poisson(picture, inside, pairs), picture)
 
 
 def test_outside_is_untouched_bit_for_bit_and_inputs_are_not_written_to():

@@ -46,3 +46,17 @@ def test_thin_objects_in_large_pictures_are_screened_too(width):
     found = depth_rising_screening(to_torch(inside), 16.0)[0, 0].numpy()
     expected = expected_screening(inside, 16.0)
     assert np.abs(found - expected).max() < 0.06 * expected.max()
+
+
+def test_distances_up_to_the_diagonal_count():
+    inside = np.ones((60, 60), bool)
+    inside[0, 0] = False
+    found = depth_rising_screening(to_torch(inside), 16.0)[0, 0].numpy()
+    expected = expected_screening(inside, 16.0)
+    assert np.abs(found - expected).max() < 1e-6 * expected.max()
+
+
+def test_samples_are_independent():
+    inside = torch.cat([to_torch(MASKS[name]) for name in ("ellipse", "single pixels")])
+    together = depth_rising_screening(inside, 16.0)
+    assert torch.equal(together, torch.cat([depth_rising_screening(one, 16.0) for one in inside.split(1)]))
