@@ -50,7 +50,7 @@ def serve(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run all tests; arguments after -- go to pytest."""
-    install_host(session, "pytest", "hypothesis")
+    install_host(session, "pytest")
     session.run("python", "-m", "pytest", *session.posargs)
 
 

@@ -16,7 +16,7 @@ def read_image(name: str, image: Tensor) -> Tensor:
     """IMAGE `[B, H, W, C]` as `[B, C, H, W]`.
 
     Raises:
-        ValueError: if it has not 3 or 4 channels, is empty, or holds NaN or infinity.
+        ValueError: if it has not 3 or 4 channels, is empty, or holds NaN or values far beyond 0 to 1.
     """
     if image.dim() != 4 or image.shape[-1] not in (3, 4):
         raise ValueError(
@@ -33,7 +33,7 @@ def read_mask(name: str, mask: Tensor) -> Tensor:
     is not an object.
 
     Raises:
-        ValueError: if it has another shape, is empty, or holds NaN or infinity.
+        ValueError: if it has another shape, is empty, or holds NaN or values far beyond 0 to 1.
     """
     if mask.dim() == 2:
         mask = mask[None]

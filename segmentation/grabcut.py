@@ -11,6 +11,9 @@ from .boxes import BoxDict, clip_box, describe
 RANDOM_SEED = 0
 # OpenCV's colour model has five clusters; with fewer pixels on either side it fails.
 LEAST_PIXELS = 5
+# Longest side at which the object is looked for. In larger pictures only a band along the outline that was found is then
+# decided again pixel by pixel, since the time grows with the area.
+COARSE_SIDE = 1024
 
 
 def grabcut_mask(
@@ -35,6 +38,7 @@ def grabcut_mask(
 
     Raises:
         ValueError: if the box lies outside the picture or leaves no background in it.
+        ImportError: if OpenCV is not installed.
     """
     try:
         import cv2
@@ -59,15 +63,46 @@ def grabcut_mask(
     inner_top, inner_left = box["y"] - top, box["x"] - left
     labels[inner_top : inner_top + box["height"], inner_left : inner_left + box["width"]] = cv2.GC_PR_FGD
 
+    factor = -(-max(crop.shape[:2]) // COARSE_SIDE)
+    size = (-(-crop.shape[1] // factor), -(-crop.shape[0] // factor))
+    coarse = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
+    coarse_labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+    _cut(cv2, coarse, coarse_labels, iterations, on_step)
+    if factor == 1:
+        labels = coarse_labels
+    elif (coarse_labels == cv2.GC_PR_FGD).any():
+        labels = _refined(cv2, crop, labels, coarse_labels, factor)
+    else:
+        labels[:] = cv2.GC_BGD
+    mask = np.zeros((height, width), bool)
+    mask[region] = (labels == cv2.GC_PR_FGD) | (labels == cv2.GC_FGD)
+    return mask
+
+
+def _cut(cv2, picture, labels, iterations, on_step=None):
+    """Run GrabCut on OpenCV's labels, in place."""
     cv2.setRNGSeed(RANDOM_SEED)
     background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
     for step in range(iterations):
         if on_step:
             on_step(step, iterations)
-        if not (labels == cv2.GC_PR_FGD).any():
+        if not np.isin(labels, (cv2.GC_PR_FGD, cv2.GC_FGD)).any():
             break  # everything went to the background: there is no object colour left to model
         mode = cv2.GC_INIT_WITH_MASK if step == 0 else cv2.GC_EVAL
-        cv2.grabCut(crop, labels, None, background, foreground, 1, mode)
-    mask = np.zeros((height, width), bool)
-    mask[region] = labels == cv2.GC_PR_FGD
-    return mask
+        cv2.grabCut(picture, labels, None, background, foreground, 1, mode)
+
+
+def _refined(cv2, picture, labels, coarse_labels, factor):
+    """Labels at full size: those of the coarse picture, decided again within two of its pixels from the outline."""
+    size = picture.shape[1::-1]
+    found = cv2.resize((coarse_labels == cv2.GC_PR_FGD).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    reach = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (4 * factor + 1, 4 * factor + 1))
+    outer, inner = cv2.dilate(found, reach), cv2.erode(found, reach)
+    refined = np.where(inner > 0, cv2.GC_FGD, np.where(found > 0, cv2.GC_PR_FGD, cv2.GC_PR_BGD)).astype(np.uint8)
+    refined[(outer == 0) | (labels == cv2.GC_BGD)] = cv2.GC_BGD
+    x, y, width, height = cv2.boundingRect(cv2.dilate(outer, reach))
+    near = np.s_[y : y + height, x : x + width]
+    part = np.ascontiguousarray(refined[near])
+    _cut(cv2, np.ascontiguousarray(picture[near]), part, 1)
+    refined[near] = part
+    return refined

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 import skimage.data
@@ -23,12 +24,26 @@ def test_finds_the_object_in_its_box():
     assert (found & disk).sum() / (found | disk).sum() > 0.98
 
 
-def test_finds_the_mission_patch_on_a_photograph():
-    image = skimage.data.astronaut()
-    found = grabcut_mask(image, {"x": 125, "y": 335, "width": 95, "height": 100}, 5)
-    y, x = np.mgrid[:512, :512]
-    patch = (x - 172) ** 2 + (y - 384) ** 2 < 37**2  # measured on the photograph
+@pytest.mark.parametrize("scale", [1, 4])
+def test_finds_the_mission_patch_on_a_photograph(scale):
+    image = cv2.resize(skimage.data.astronaut(), None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    box = {"x": 125, "y": 335, "width": 95, "height": 100}
+    found = grabcut_mask(image, {side: scale * value for side, value in box.items()}, 5)
+    y, x = np.mgrid[: 512 * scale, : 512 * scale]
+    patch = (x - 172 * scale) ** 2 + (y - 384 * scale) ** 2 < (37 * scale) ** 2  # measured on the photograph
     assert (found & patch).sum() / (found | patch).sum() > 0.9
+
+
+def test_large_pictures_are_cut_as_sharply_as_small_ones():
+    image, disk = scene()
+    large = cv2.resize(image, (1600, 1200), interpolation=cv2.INTER_CUBIC)
+    y, x = np.mgrid[:1200, :1600]
+    disk = (x - 904.5) ** 2 + (y - 604.5) ** 2 < 300**2
+    found = grabcut_mask(large, {side: 10 * value for side, value in BOX.items()}, 5)
+    assert (found & disk).sum() / (found | disk).sum() > 0.98
+    # The small picture's pixels are 10 wide; the outline stays within a third of one of the circle.
+    distance = np.abs(np.hypot(x - 904.5, y - 604.5) - 300)[found != disk]
+    assert distance.mean() < 10 / 3
 
 
 def test_is_deterministic():
