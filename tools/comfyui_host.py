@@ -94,10 +94,3 @@ def _download(destination: Path) -> None:
             archive.extractall(scratch, members=members, filter="data")
         # Renamed into place whole, so that a broken download is never taken for a ComfyUI.
         shutil.move(Path(scratch, prefix), destination)
-
-
-if __name__ == "__main__":
-    try:
-        print(find_comfyui())
-    except HostNotFoundError as error:
-        sys.exit(f"error: {error}")

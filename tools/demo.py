@@ -16,7 +16,7 @@ import numpy as np
 import skimage.data
 from PIL import Image
 
-from comfyui_host import CHECKOUT, HostNotFoundError, find_comfyui
+from comfyui_host import CHECKOUT, find_comfyui
 from comfyui_server import Server, make_base
 
 WORKFLOW = CHECKOUT / "workflows" / "api" / "poisson_transfer.json"
@@ -33,11 +33,7 @@ PICTURES = {
 
 def main() -> int:
     begin = time.monotonic()
-    try:
-        comfyui = find_comfyui()
-    except HostNotFoundError as error:
-        print(f"error: {error}")
-        return 1
+    comfyui = find_comfyui()
     prompt = json.loads(WORKFLOW.read_text(encoding="utf-8"))
     OUTPUT.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:

@@ -1,23 +1,18 @@
 """Starts ComfyUI with this pack on http://127.0.0.1:8188 and leaves it running until Ctrl+C."""
 
 import contextlib
-import sys
 
 import skimage.data
 from PIL import Image
 
-from comfyui_host import CACHE, HostNotFoundError, find_comfyui
+from comfyui_host import CACHE, find_comfyui
 from comfyui_server import Server, make_base
 
 PORT = 8188
 
 
-def main() -> int:
-    try:
-        comfyui = find_comfyui()
-    except HostNotFoundError as error:
-        print(f"error: {error}")
-        return 1
+def main() -> None:
+    comfyui = find_comfyui()
     base = CACHE / "serve"
     make_base(base)
     for name in ("astronaut", "coffee"):
@@ -29,8 +24,7 @@ def main() -> int:
             flush=True,
         )
         server.process.wait()
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
