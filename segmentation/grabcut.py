@@ -43,7 +43,10 @@ def grabcut_mask(
     try:
         import cv2
     except ImportError as error:
-        raise ImportError("GrabCut needs OpenCV: install opencv-python") from error
+        raise ImportError(
+            f"GrabCut needs OpenCV, which cannot be imported ({error}); install opencv-python, "
+            "or opencv-python-headless on a server without graphics libraries"
+        ) from error
 
     height, width = image.shape[:2]
     box = clip_box(box, width, height)
