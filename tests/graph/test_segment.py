@@ -75,5 +75,5 @@ def test_nan_and_frames_that_do_not_match_get_a_sentence(host):
 
 def test_missing_opencv_is_named(host, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "cv2", None)
-    with pytest.raises(RuntimeError, match="GrabCut needs OpenCV, which cannot be imported .*; install opencv-python"):
+    with pytest.raises(RuntimeError, match=r"GrabCut needs OpenCV, which cannot be imported .*; install opencv-python"):
         host.run_node(NODE, image=ASTRONAUT, bboxes=PATCH)

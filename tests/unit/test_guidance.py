@@ -78,6 +78,15 @@ def test_photographs_are_no_cut_outs():
             assert not is_cut_out(picture, to_torch(disk)).any(), (name, radius, center_y, center_x)
 
 
+@pytest.mark.parametrize(("flat_part", "expected"), [(0.5, False), (0.65, False), (0.75, True), (1.0, True)])
+def test_seven_tenths_of_the_surroundings_must_be_flat(flat_part, expected):
+    y, x = np.mgrid[:200, :200] - 100
+    disk = np.hypot(y, x) < 50
+    picture = np.random.default_rng(3).random((200, 200, 3))
+    picture[(np.arctan2(y, x) / (2 * np.pi) + 0.5 <= flat_part) & ~disk] = 0.9  # a sector of the surroundings
+    assert is_cut_out(to_torch(picture), to_torch(disk)).item() == expected
+
+
 def test_wide_mask_in_a_clear_sky_is_no_cut_out():
     wide = (XS - 220) ** 2 + (YS - 150) ** 2 < 120**2
     assert not judge(cut_out(DISK), wide)
