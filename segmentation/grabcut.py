@@ -14,6 +14,7 @@ LEAST_PIXELS = 5
 # Longest side at which the object is looked for. In larger pictures only a band along the outline that was found is then
 # decided again pixel by pixel, since the time grows with the area.
 COARSE_SIDE = 1024
+LEAST_COARSE_BOX = 8  # pixels that the box's shorter side keeps there, so that thin objects are not lost
 
 
 def grabcut_mask(
@@ -67,9 +68,12 @@ def grabcut_mask(
     labels[inner_top : inner_top + box["height"], inner_left : inner_left + box["width"]] = cv2.GC_PR_FGD
 
     factor = -(-max(crop.shape[:2]) // COARSE_SIDE)
+    factor = min(factor, max(1, min(box["width"], box["height"]) // LEAST_COARSE_BOX))
     size = (-(-crop.shape[1] // factor), -(-crop.shape[0] // factor))
     coarse = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
-    coarse_labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+    # A coarse pixel that holds any background is background, so that the thinnest strip of it is still there.
+    in_box = cv2.resize((labels == cv2.GC_PR_FGD).astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    coarse_labels = np.where(in_box > 0.999, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
     _cut(cv2, coarse, coarse_labels, iterations, on_step)
     if factor == 1:
         labels = coarse_labels

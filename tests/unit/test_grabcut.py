@@ -24,6 +24,30 @@ def test_finds_the_object_in_its_box():
     assert (found & disk).sum() / (found | disk).sum() > 0.98
 
 
+@pytest.mark.parametrize("side", ["left", "right", "top", "bottom"])
+def test_one_line_of_background_is_enough_in_a_large_picture(side):
+    """The line is thinner than a pixel of the reduced picture in which the object is found."""
+    y, x = np.mgrid[:1200, :1600]
+    disk = (x - 800) ** 2 + (y - 600) ** 2 < 400**2
+    noise = np.random.default_rng(0).integers(0, 30, (1200, 1600, 3), dtype=np.uint8)
+    image = np.where(disk[..., None], [200, 50, 40], [40, 120, 60]).astype(np.uint8) + noise
+    box = {"x": side == "left", "y": side == "top", "width": 1600, "height": 1200}
+    box["width"] -= side in ("left", "right")
+    box["height"] -= side in ("top", "bottom")
+    found = grabcut_mask(image, box, 3)
+    assert (found & disk).sum() / (found | disk).sum() > 0.98
+
+
+@pytest.mark.parametrize("width", [3, 8, 40])
+def test_thin_object_in_a_large_picture_is_not_lost(width):
+    y, x = np.mgrid[:3000, :1000]
+    pole = (x >= 500) & (x < 500 + width) & (y > 100) & (y < 2900)
+    noise = np.random.default_rng(0).integers(0, 30, (3000, 1000, 3), dtype=np.uint8)
+    image = np.where(pole[..., None], [200, 50, 40], [40, 120, 60]).astype(np.uint8) + noise
+    found = grabcut_mask(image, {"x": 500 - width, "y": 90, "width": 3 * width, "height": 2820}, 1)
+    assert (found & pole).sum() / (found | pole).sum() > 0.95
+
+
 @pytest.mark.parametrize("scale", [1, 4])
 def test_finds_the_mission_patch_on_a_photograph(scale):
     image = cv2.resize(skimage.data.astronaut(), None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
