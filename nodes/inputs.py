@@ -6,10 +6,10 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..blending_core.resample import MASK_ROUNDING
 from .host import compute_device
 
 LARGEST_VALUE = 1000  # beyond it nothing can be meant for a picture, and float32 sums lose the rest of it
-LEAST_MASK = 1 / 255
 
 
 def read_image(name: str, image: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def read_mask(name: str, mask: Tensor) -> Tensor:
             f"{name} has the shape {list(mask.shape)}; a mask [batch, height, width] or [height, width] is accepted"
         )
     mask = _finite(name, mask[:, None]).clamp(0, 1)
-    return torch.where(mask < LEAST_MASK, torch.zeros_like(mask), mask)
+    return torch.where(mask < MASK_ROUNDING, torch.zeros_like(mask), mask)
 
 
 def _finite(name: str, values: Tensor) -> Tensor:
