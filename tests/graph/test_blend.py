@@ -1,4 +1,7 @@
+import itertools
 import logging
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -245,6 +248,31 @@ def test_cancel_stops_the_solver_at_its_next_step(host, monkeypatch):
         host.run_node(NODE, object=picture(64, 64), mask=soft_mask(64, 64), target=picture(64, 64, seed=3))
     assert sum(value > 0 for value in seen) == 1
     assert not comfy.model_management.processing_interrupted()
+
+
+@pytest.mark.parametrize(("seconds_per_look", "expected"), [(0.0, "none"), (1.0, "every step")])
+def test_previews_come_by_the_clock(host, monkeypatch, seconds_per_look, expected):
+    import comfy.utils
+
+    look = itertools.count()
+    own_host = sys.modules[host.nodes.NODE_CLASS_MAPPINGS[NODE].__module__.replace(".blend", ".host")]
+    monkeypatch.setattr(own_host, "time", SimpleNamespace(monotonic=lambda: seconds_per_look * next(look)))
+    seen = []
+    monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda *call, **_: seen.append(call))
+    monkeypatch.setattr(comfy.utils, "PROGRESS_THROTTLE_MIN_INTERVAL", 0)
+    monkeypatch.setattr(comfy.utils, "PROGRESS_THROTTLE_MIN_PERCENT", 0)
+    target, mask = picture(64, 96, seed=3), soft_mask(64, 96)
+    host.run_node(NODE, object=picture(64, 96), mask=mask, target=target)
+    previews = [preview for _, _, preview in seen if preview]
+    if expected == "none":
+        assert len(seen) > 3
+        assert not previews
+        return
+    assert len(previews) > 3
+    kind, image, size = previews[-1]
+    assert (kind, image.size, size) == ("JPEG", (96, 64), 512)
+    shown, outside = torch.from_numpy(np.array(image)), mask[0] == 0
+    assert torch.equal(shown[outside], target[0].mul(255).round().byte()[outside])
 
 
 def test_room_is_asked_for_the_object_and_not_for_the_picture(host, monkeypatch):
