@@ -2,7 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from .blend import PoissonBlend
+from .blend import AutoBlend, PoissonBlend
 from .mask import MaskMorphology
 from .place import PlaceObject
 from .segment import GrabCutMask
@@ -10,7 +10,7 @@ from .segment import GrabCutMask
 
 class DeepBlendExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [GrabCutMask, MaskMorphology, PlaceObject, PoissonBlend]
+        return [GrabCutMask, MaskMorphology, PlaceObject, AutoBlend, PoissonBlend]
 
 
 async def comfy_entrypoint() -> DeepBlendExtension:

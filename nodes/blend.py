@@ -4,21 +4,24 @@ import logging
 
 import torch
 from comfy_api.latest import io
+from torch import Tensor
 
+from ..blending_core import auto_blend
 from ..blending_core import guidance as fields
 from ..blending_core.composite import composite
-from ..blending_core.differences import forward_differences, pairwise
+from ..blending_core.differences import forward_differences
 from ..blending_core.feather import feather_inward
-from ..blending_core.poisson import PROGRESS_STEPS, solve_poisson
+from ..blending_core.poisson import PROGRESS_STEPS
+from ..blending_core.poisson_blend import poisson_blend
 from ..blending_core.region import spanned_region
 from ..blending_core.screening import depth_rising_screening
-from .host import Progress, make_room, output_image
+from .host import Progress, make_room, output_image, output_mask
 from .inputs import Batch, read_image, read_mask, require_mask_of, require_numbers_in_range, require_same_size, some_of
 
 logger = logging.getLogger(__name__)
 
-# Copies of the float32 RGB region of the object that the solver holds at most, its coarse grids included.
-WORKING_COPIES = 16
+# Copies of the float32 RGB region of the object that blending holds at most, the solver's coarse grids included.
+WORKING_COPIES = 24
 
 
 class PoissonBlend(io.ComfyNode):
@@ -88,36 +91,190 @@ class PoissonBlend(io.ComfyNode):
     @classmethod
     def execute(cls, object, mask, target, guidance, color_fidelity, surroundings, feather) -> io.NodeOutput:
         require_numbers_in_range(cls, color_fidelity=color_fidelity, feather=feather)
-        object, target, mask = read_image("object", object), read_image("target", target), read_mask("mask", mask)
-        require_mask_of("mask", mask, "target", target)
-        require_same_size("object", object, "target", target)
-        batch = Batch(object=object[:, :3], mask=mask, target=target)
-        filled = mask.flatten(1).any(1).tolist()
-        if not all(filled):
-            logger.warning(
-                "Poisson Blend: mask is empty in %s; the target is returned unchanged there", some_of(filled)
-            )
+        batch = _read_inputs(object, mask, target)
+        _warn_of_empty_masks("Poisson Blend", mask)
+
+        def blend(*region, on_step):
+            return _poisson_blend(*region, on_step, guidance, color_fidelity, surroundings, feather)
 
         progress = Progress(PROGRESS_STEPS * len(batch))
-        settings = {
-            "guidance": guidance,
-            "color_fidelity": color_fidelity,
-            "surroundings": surroundings,
-            "feather": feather,
-        }
         blended = []
         for sample in batch:
-            progress(PROGRESS_STEPS * len(blended))
-            blended.append(output_image(_blend(**sample, **settings, progress=progress, finished=len(blended))))
+            image, _ = _blend_region(
+                **sample, margin=fields.RING_END, blend=blend, progress=progress, finished=len(blended)
+            )
+            blended.append(output_image(image))
         progress(progress.total)
         return io.NodeOutput(torch.cat(blended))
 
 
-def _blend(object, mask, target, progress, finished, **settings):
-    """Blend one sample, after `finished` others, within the region that its mask spans."""
-    region = spanned_region(mask[0, 0] > 0, margin=fields.RING_END)
+class AutoBlend(io.ComfyNode):
+    """Seats the object by itself."""
+
+    AUTO, AUTO_BY_FIRST_FRAME = "auto", "auto, first frame decides"
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="DeepBlend_AutoBlend",
+            display_name="Auto Blend",
+            category="DeepBlend",
+            description="Sets the object into the target so that it looks right without a setting: finds out whether the mask "
+            "is loose or follows the object's outline, whether both pictures show the same scene, or whether it is writing, "
+            "and blends accordingly. Outside the mask no pixel changes.",
+            search_aliases=[
+                "auto",
+                "seamless",
+                "harmonize",
+                "blend",
+                "paste object",
+                "insert object",
+                "matting",
+                "composite",
+            ],
+            inputs=[
+                io.Image.Input(
+                    "object", tooltip="The object on the target's canvas, with its surroundings: from Place Object."
+                ),
+                io.Mask.Input("mask", tooltip="The object on the target's canvas: from Place Object."),
+                io.Image.Input(
+                    "target", tooltip="The picture that receives the object. It stays untouched where the mask is 0."
+                ),
+                io.Combo.Input(
+                    "mode",
+                    options=[
+                        cls.AUTO,
+                        cls.AUTO_BY_FIRST_FRAME,
+                        auto_blend.LOOSE,
+                        auto_blend.TIGHT,
+                        auto_blend.MIXED,
+                        auto_blend.SAME_SCENE,
+                    ],
+                    default=cls.AUTO,
+                    tooltip="Auto decides for every frame; for a video let the first frame decide for all, so that the look does "
+                    "not jump. Loose: the mask holds background all around the object. Tight: it follows the outline. Mixed: "
+                    "writing, smoke or glass on even ground. Same scene: the source is the target in other light.",
+                ),
+                io.Float.Input(
+                    "edge_softness",
+                    default=1.0,
+                    min=0.0,
+                    max=2.0,
+                    step=0.05,
+                    tooltip="How softly a hard outline passes into the target, for tight masks. 1 is chosen by the object's "
+                    "size, 0 cuts hard, 2 is twice as soft.",
+                ),
+                io.Float.Input(
+                    "color_fidelity",
+                    default=1.0,
+                    min=0.0,
+                    max=2.0,
+                    step=0.05,
+                    tooltip="How far the middle of a loosely cut object keeps its own colours. 0 lets the target's light run "
+                    "through all of it, 1 keeps a little, 2 keeps nearly everything.",
+                ),
+                io.Float.Input(
+                    "color_containment",
+                    default=1.0,
+                    min=0.0,
+                    max=2.0,
+                    step=0.05,
+                    tooltip="Fits the object into the target's range of light and colour, as for a drawing or a black-and-white "
+                    "photograph. 0 never does, 1 where the pictures call for it, 2 always and fully.",
+                ),
+                io.Float.Input(
+                    "color_match",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    tooltip="Takes on the colours around the object. 0 keeps its own, 0.25 is subtle, 1 dyes it.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("image"),
+                io.Mask.Output(
+                    "mask", tooltip="What of the object was set in: the mask without the background that it held."
+                ),
+                io.String.Output("mode", tooltip="The mode of every frame, with the numbers that decided it."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, object, mask, target, mode, **settings) -> io.NodeOutput:
+        require_numbers_in_range(cls, **settings)
+        batch = _read_inputs(object, mask, target)
+        _warn_of_empty_masks("Auto Blend", mask)
+        chosen = None if mode in (cls.AUTO, cls.AUTO_BY_FIRST_FRAME) else mode
+        settings = auto_blend.Settings(**settings)
+        progress = Progress(PROGRESS_STEPS * len(batch))
+        images, masks, reports, plan = [], [], [], None
+
+        def blend(*region, on_step):
+            return auto_blend.seat(*region, plan, settings, on_step)
+
+        for sample in batch:
+            if plan is None or mode != cls.AUTO_BY_FIRST_FRAME:
+                plan = auto_blend.plan_seating(**sample, mode=chosen)
+            margin = auto_blend.margin(sample["mask"])
+            image, seated_mask = _blend_region(
+                **sample, margin=margin, blend=blend, progress=progress, finished=len(images)
+            )
+            images.append(output_image(image))
+            masks.append(output_mask(seated_mask))
+            reports.append(_explain(plan, chosen) if sample["mask"].any() else "nothing: the mask is empty")
+        progress(progress.total)
+        logger.info("Auto Blend: %s", reports[0] if len(set(reports)) == 1 else _summary(reports))
+        return io.NodeOutput(torch.cat(images), torch.cat(masks), "\n".join(reports))
+
+
+def _explain(plan: auto_blend.Plan, chosen: str | None) -> str:
+    """One line: the mode, why, and the numbers."""
+    tightness, correlation, object_share, ground_deviation = plan.measures
+    reasons = {
+        auto_blend.SAME_SCENE: "the pictures agree around the object",
+        auto_blend.HALF: "the pictures show the same place, not the same moment",
+        auto_blend.MIXED: "little of the mask differs from its even ground",
+        auto_blend.LOOSE: "there is background along the mask's edge",
+        auto_blend.TIGHT: "the mask's edge follows the object's outline"
+        if tightness is not None
+        else "the object has no surroundings of its own",
+    }
+    step = "none measurable" if tightness is None else f"{tightness:.2f}"
+    return (
+        f"{plan.mode}: {'chosen by hand' if chosen else reasons[plan.mode]} (edge step {step}, scene correlation "
+        f"{correlation:.2f}, object share {object_share:.2f}, ground deviation {ground_deviation:.1f}, "
+        f"chroma ratio {plan.containment.chroma_ratio:.2f})"
+    )
+
+
+def _summary(reports: list[str]) -> str:
+    modes = [report.split(":")[0] for report in reports]
+    return ", ".join(f"{mode} in {modes.count(mode)} of {len(modes)} frames" for mode in dict.fromkeys(modes))
+
+
+def _read_inputs(object, mask, target) -> Batch:
+    object, target, mask = read_image("object", object), read_image("target", target), read_mask("mask", mask)
+    require_mask_of("mask", mask, "target", target)
+    require_same_size("object", object, "target", target)
+    return Batch(object=object[:, :3], mask=mask, target=target)
+
+
+def _warn_of_empty_masks(node: str, mask: Tensor) -> None:
+    filled = mask.flatten(1).any(1).tolist()
+    if not all(filled):
+        logger.warning("%s: mask is empty in %s; the target is returned unchanged there", node, some_of(filled))
+
+
+def _blend_region(object, mask, target, margin, blend, progress, finished):
+    """Blend one sample, after `finished` others, within the region that its mask spans and `margin` pixels around it.
+
+    Returns the picture and the mask that `blend` gives for the region, 0 around it.
+    """
+    progress(PROGRESS_STEPS * finished)
+    region = spanned_region(mask[0, 0] > 0, margin)
     if region is None:
-        return target
+        return target, mask
     part = (slice(None), slice(None), *region)
     make_room(WORKING_COPIES * target[part].numel() * 4)
 
@@ -128,36 +285,27 @@ def _blend(object, mask, target, progress, finished, **settings):
             preview[part] = image
         progress(PROGRESS_STEPS * finished + step, preview)
 
-    result = target.clone()
-    result[part] = _blend_region(object[part], mask[part], target[part], on_step, **settings)
-    return result
+    result, blended_mask = target.clone(), torch.zeros_like(mask)
+    result[part], blended_mask[part] = blend(object[part], mask[part], target[part], on_step=on_step)
+    return result, blended_mask
 
 
-def _blend_region(object, mask, target, on_step, guidance, color_fidelity, surroundings, feather):
+def _poisson_blend(object, mask, target, on_step, guidance, color_fidelity, surroundings, feather):
     mask = feather_inward(mask, feather)
     inside = mask > 0
-    target_color, target_alpha = target[:, :3], target[:, 3:]
     if guidance == "monochrome":
         differences = fields.monochrome_differences(object)
     else:
         differences = forward_differences(object)
     if surroundings == "ignore" or (surroundings == "auto" and fields.is_cut_out(object, inside).item()):
         differences = fields.without_surroundings(differences, inside)
-    target_differences, conductance = forward_differences(target_color), None
-    if target_alpha.shape[1]:
-        conductance = fields.opaque_pairs(target_alpha, inside)
-        seen = pairwise(torch.mul, target_alpha)
-        target_differences = tuple(d * s for d, s in zip(target_differences, seen, strict=True))
-    if guidance == "mixed":
-        differences = fields.stronger_differences(differences, target_differences)
-
-    solved = solve_poisson(
-        torch.where(inside, object, target_color),
+    blended = poisson_blend(
+        object,
         inside,
+        target,
         differences,
+        mixed=guidance == "mixed",
         screening=depth_rising_screening(inside, color_fidelity) if color_fidelity else 0.0,
-        reference=object,
-        conductance=conductance,
         on_step=on_step,
     )
-    return composite(solved.clamp(0, 1), mask, target)
+    return composite(blended, mask, target), mask

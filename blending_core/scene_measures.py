@@ -1,0 +1,179 @@
+"""What a source, a mask and a target say about how the object should be seated: four numbers.
+
+All are measured at one working size, at which the object covers 128 x 128 pixels, because they depend on the size: so a
+picture and its enlargement get the same numbers. Lengths below are pixels of that size.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .blur import masked_mean
+from .color import srgb_to_lab
+from .differences import forward_differences, pairwise
+from .distance import distance_to_outside
+from .guidance import is_cut_out
+from .region import spanned_region
+
+WORKING_DIAMETER = 128  # square root of the object's area
+LONGEST_SIDE = 1024  # of the working picture; only an object of far-flung specks is measured smaller
+SURROUNDINGS = 0.4  # width of what is measured around the object, in diameters
+
+# Contour tightness: colours 1 pixel away from the contour on either side, means with SIDE_SIGMA; a step of STEP_START Lab
+# units counts nothing, one of STEP_END fully.
+SIDE_GAP, SIDE_SIGMA, LEAST_WEIGHT = 1.0, 1.5, 0.02
+STEP_START, STEP_END = 5.0, 13.0
+# The step may lie beside the contour, for no mask is perfect. Outside it counts fully. Inside it is also found where a mask
+# leaves a thin margin on purpose; it counts as much less as keeps those apart.
+OUTWARD_OFFSETS, INWARD_OFFSETS, INWARD_DISCOUNT = (0, 1, 2), (-1, -2, -3, -4), 0.35
+
+CORRELATION_BAND = 10.0
+DETAIL_SIGMAS = 1.0, 4.0  # the detail that is compared lies between these two blurs
+OUTLIER = 3.0  # medians beyond which a difference is cut off
+
+INK_RING, GROUND_SIGMA = 19.0, 32.0
+INK_START, INK_END, INK_SIGMA = 4.0, 16.0, 0.7
+
+FARTHEST = 24  # no distance beyond this matters here
+
+
+class SceneMeasures(NamedTuple):
+    """tightness: share of the contour with a colour step in the source, 0..1; None where nothing can be measured.
+    correlation: of source and target detail just outside the mask, -1..1. object_share: share of the masked pixels that
+    differ from the source's ground, 0..1. ground_deviation: how much that ground varies, Lab units."""
+
+    tightness: float | None
+    correlation: float
+    object_share: float
+    ground_deviation: float
+
+
+def measure_scene(object: Tensor, mask: Tensor, target: Tensor) -> SceneMeasures | None:
+    """Measure one sample; None for an empty mask.
+
+    object: the placed source with its surroundings, target: `[1, 3, H, W]` in 0..1; mask: `[1, 1, H, W]`.
+    """
+    inside = mask >= 0.5 if (mask >= 0.5).any() else mask > 0
+    diameter = float(inside.sum()) ** 0.5
+    region = spanned_region(inside[0, 0], margin=round(SURROUNDINGS * diameter) + 2)
+    if region is None:
+        return None
+    part = (slice(None), slice(None), *region)
+    real = real_surroundings(object)[part]
+    factor = min(WORKING_DIAMETER / diameter, LONGEST_SIDE / max(real.shape[-2:]))
+    size = [max(1, round(length * factor)) for length in real.shape[-2:]]
+
+    cut_out = is_cut_out(object[part], inside[part]).item()
+
+    def resized(image: Tensor) -> Tensor:
+        return F.interpolate(image[part].float(), size, mode="bilinear", antialias=True)
+
+    object, target = resized(object).clamp(0, 1), resized(target).clamp(0, 1)
+    inside, real = resized(inside) > 0.5, F.interpolate(real.float(), size, mode="bilinear", antialias=True) > 0.99
+    distance = signed_distance(inside)
+    object, target = srgb_to_lab(object), srgb_to_lab(target)
+    return SceneMeasures(
+        None if cut_out else contour_tightness(object, distance, real),
+        scene_correlation(object[:, :1], target[:, :1], distance, real),
+        *ink(object, distance, real),
+    )
+
+
+def real_surroundings(object: Tensor) -> Tensor:
+    """Pixels of a placed source that are not mere repetitions of its border row or column: bool `[1, 1, H, W]`.
+
+    Found as equal rows or columns along the frame. Rows of one flat colour are kept: they say the same either way. A
+    repetition at an angle, of a turned source, is not found. object: `[1, C, H, W]`.
+    """
+    rows, columns = _repeated(object), _repeated(object.mT)
+    return ~(rows[:, None] | columns)[None, None]
+
+
+def _repeated(image: Tensor) -> Tensor:
+    """Which rows, counted from the top and from the bottom, equal their neighbours: bool `[H]`."""
+    equal = (image[..., 1:, :] == image[..., :-1, :]).all((0, 1, 3))
+    repeated = torch.zeros(image.shape[2], dtype=torch.bool, device=image.device)
+    if equal.all():
+        return repeated
+    first, last = int((~equal).nonzero()[0]), int((~equal).nonzero()[-1])
+    # The row between the repetition and the picture is left out with it: within the mask its colours may differ.
+    for count, border, side in ((first, 0, slice(0, first + 1)), (len(equal) - 1 - last, -1, slice(last + 1, None))):
+        is_flat = (image[..., border, 1:] == image[..., border, :-1]).all()
+        if count and not is_flat:
+            repeated[side] = True
+    return repeated
+
+
+def signed_distance(inside: Tensor) -> Tensor:
+    """Distance to the contour, positive inside and negative outside, half a pixel at the pixels along it."""
+    return torch.where(
+        inside, distance_to_outside(inside, FARTHEST) - 0.5, 0.5 - distance_to_outside(~inside, FARTHEST)
+    )
+
+
+def contour_tightness(lab: Tensor, distance: Tensor, real: Tensor) -> float | None:
+    """Share of the contour along which the source has a colour step: 1 for a mask cut along the object's outline.
+
+    For a mask in open ground, with background all around the object, it is 0. None if the source shows nothing on one side
+    of the contour. lab: `[1, 3, H, W]`; distance: `signed_distance` of the mask; real: bool.
+    """
+
+    def at_offset(offset: float) -> float | None:
+        """The share along the contour moved outwards by `offset` pixels."""
+        moved = distance + offset
+        inner, inner_weight = masked_mean(lab, ((moved > SIDE_GAP) & real).to(lab.dtype), SIDE_SIGMA)
+        outer, outer_weight = masked_mean(lab, ((moved < -SIDE_GAP) & real).to(lab.dtype), SIDE_SIGMA)
+        along = (moved > -1) & (moved <= 0) & real & (inner_weight > LEAST_WEIGHT) & (outer_weight > LEAST_WEIGHT)
+        if not along.any():
+            return None
+        step = (inner - outer).norm(dim=1, keepdim=True)[along]
+        return float(((step - STEP_START) / (STEP_END - STEP_START)).clamp(0, 1).mean())
+
+    shares = [share for share in map(at_offset, OUTWARD_OFFSETS) if share is not None]
+    if not shares:
+        return None
+    inward = [share - INWARD_DISCOUNT for share in map(at_offset, INWARD_OFFSETS) if share is not None]
+    return max(shares + inward)
+
+
+def scene_correlation(source: Tensor, target: Tensor, distance: Tensor, real: Tensor) -> float:
+    """Correlation of fine detail of source and target just outside the mask: near 1 for the same scene.
+
+    Pearson's coefficient of the differences between neighbours of the band-passed lightness. Slow ramps, that any two
+    skies share, are filtered out, and the few largest differences are cut off so that one strong edge does not decide.
+    source, target: lightness `[1, 1, H, W]`.
+    """
+    outside = (distance < 0) & real
+    band = outside & (distance > -CORRELATION_BAND)
+    pairs = pairwise(torch.logical_and, band)
+    if sum(int(pair.sum()) for pair in pairs) < 40:
+        return 0.0
+
+    def detail(lightness: Tensor) -> Tensor:
+        fine, coarse = (masked_mean(lightness, outside.to(lightness.dtype), sigma)[0] for sigma in DETAIL_SIGMAS)
+        differences = torch.cat([d[p] for d, p in zip(forward_differences(fine - coarse), pairs, strict=True)])
+        limit = OUTLIER * differences.abs().median()
+        return differences.clamp(-limit, limit)
+
+    a, b = (detail(lightness).double() for lightness in (source, target))
+    a, b = a - a.mean(), b - b.mean()
+    norm = float(a.norm() * b.norm())
+    return float(a @ b) / norm if norm > 0 else 0.0
+
+
+def ink(lab: Tensor, distance: Tensor, real: Tensor) -> tuple[float, float]:
+    """Share of the masked pixels that differ from the ground around the mask, and how much that ground varies.
+
+    Writing on paper: a small share on an even ground. With no ground to be seen the deviation is infinite.
+    """
+    inside, ring = distance > 0, (distance < 0) & (distance > -INK_RING) & real
+    if not ring.any():
+        return 1.0, float("inf")
+    ground, _ = masked_mean(lab, ring.to(lab.dtype), GROUND_SIGMA)
+    difference = (lab - ground).norm(dim=1, keepdim=True)
+    deviation = float(difference[ring].square().mean().sqrt())
+    share = ((difference - 1.5 * deviation - INK_START) / (INK_END - INK_START)).clamp(0, 1)
+    share, _ = masked_mean(share, torch.ones_like(share), INK_SIGMA)
+    return float(share[inside].mean()), deviation
