@@ -19,7 +19,7 @@ FOREGROUND_SIGMAS = (0.045, 1.0), (0.012, 0.5)
 LARGEST_DIAMETER = 256  # of the object in the reduced picture on which its outline is found
 
 MOSTLY_BACKGROUND = 0.3
-FILTER_EPSILON = 1e-5
+FILTER_EPSILON, FILTER_TRACE = 1e-5, 0.05  # the filter leaves traces of this size where there is all or nothing
 # Object and background are told apart by their squared contrast, as a share of itself plus their variances.
 SEPARATION_NONE, SEPARATION_FULL = 0.2, 0.6
 NOISE = (6 / 255) ** 2  # variance that every picture may have
@@ -73,7 +73,9 @@ def _outline(image: Tensor, mask: Tensor, real: Tensor, diameter: float) -> Tens
         fields = F.interpolate(fields, scale_factor=factor, mode="bilinear")[..., :height, :width]
     a, b, confidence, least = fields.split([3, 1, 1, 1], 1)
     # Where object and background cannot be told apart the filter would only blur the mask.
-    share = torch.lerp(inside, ((a * image).sum(1, keepdim=True) + b).clamp(0, 1), confidence)
+    share = (a * image).sum(1, keepdim=True) + b
+    share = ((share - FILTER_TRACE) / (1 - 2 * FILTER_TRACE)).clamp(0, 1)
+    share = torch.lerp(inside, share, confidence)
     return torch.maximum(share, least) * inside
 
 
@@ -149,22 +151,28 @@ def _connected_to_outside(background: Tensor, inside: Tensor, steps: int) -> Ten
     return reached
 
 
-def foreground_color(image: Tensor, alpha: Tensor, radii: tuple[float, float]) -> Tensor:
+def foreground_color(image: Tensor, alpha: Tensor, sigmas: tuple[float, float]) -> Tensor:
     """Colour of the object itself at every pixel, with the background taken out of mixed pixels.
 
-    Blur-fusion (Forte 2021, "Approximate Fast Foreground Colour Estimation", eqs. 4-7): the means of the colours
-    weighted by alpha and by 1 - alpha, corrected so that both mix to the picture again; twice, with a wide and a narrow
-    Gaussian. Where alpha is 1 the picture is returned as it is.
+    Blur-fusion (Forte 2021, "Approximate Fast Foreground Colour Estimation", eqs. 4-7): smooth colours of object and
+    background, the first then corrected so that both mix to the picture again; in two passes. The first takes them from pure
+    pixels, so that constant colours are found exactly, the second from the pixels close by, weighted by alpha.
 
-    image: `[B, 3, H, W]`; alpha: `[B, 1, H, W]` in 0..1; radii: standard deviations in pixels.
+    image: `[B, 3, H, W]`; alpha: `[B, 1, H, W]` in 0..1; sigmas: standard deviations of the two passes' Gaussians, in pixels.
+    Where alpha is 1, or nowhere 1 or nowhere 0, the picture is returned as it is.
     """
-    object_color = ground_color = image
-    for sigma in radii:
-        object_mean, object_weight = masked_mean(object_color, alpha, sigma)
-        ground_mean, ground_weight = masked_mean(ground_color, 1 - alpha, sigma)
-        object_mean = torch.where(object_weight > REACH, object_mean, image)
-        ground_mean = torch.where(ground_weight > REACH, ground_mean, image)
-        error = image - alpha * object_mean - (1 - alpha) * ground_mean
-        object_color = (object_mean + alpha * error).clamp(0, 1)
-        ground_color = ground_mean
-    return torch.where(alpha == 1, image, object_color)
+    if not (alpha == 1).any() or not (alpha == 0).any():
+        return image
+    wide, narrow = sigmas
+    object_mean, _ = _local_color(image, alpha == 1, wide)
+    ground_mean, _ = _local_color(image, alpha == 0, wide)
+    color = _corrected(image, alpha, object_mean, ground_mean)
+    near_object, object_weight = masked_mean(color, alpha, narrow)
+    near_ground, ground_weight = masked_mean(ground_mean, 1 - alpha, narrow)
+    object_mean = torch.where(object_weight > REACH, near_object, object_mean)
+    ground_mean = torch.where(ground_weight > REACH, near_ground, ground_mean)
+    return torch.where(alpha == 1, image, _corrected(image, alpha, object_mean, ground_mean))
+
+
+def _corrected(image: Tensor, alpha: Tensor, object_color: Tensor, ground_color: Tensor) -> Tensor:
+    return (object_color + alpha * (image - alpha * object_color - (1 - alpha) * ground_color)).clamp(0, 1)

@@ -55,9 +55,10 @@ def measure_scene(object: Tensor, mask: Tensor, target: Tensor) -> SceneMeasures
 
     object: the placed source with its surroundings, target: `[1, 3, H, W]` in 0..1; mask: `[1, 1, H, W]`.
     """
-    inside = mask >= 0.5 if (mask >= 0.5).any() else mask > 0
-    diameter = float(inside.sum()) ** 0.5
-    region = spanned_region(inside[0, 0], margin=round(SURROUNDINGS * diameter) + 2)
+    # A soft mask may be a blurred one, with the outline at 1/2, or one that fades inwards, with the outline at its end.
+    supports = [mask > 0] if (mask < 0.5).all() else [mask >= 0.5, mask > 0]
+    diameter = float(supports[0].sum()) ** 0.5
+    region = spanned_region(supports[-1][0, 0], margin=round(SURROUNDINGS * diameter) + 2)
     if region is None:
         return None
     part = (slice(None), slice(None), *region)
@@ -65,19 +66,20 @@ def measure_scene(object: Tensor, mask: Tensor, target: Tensor) -> SceneMeasures
     factor = min(WORKING_DIAMETER / diameter, LONGEST_SIDE / max(real.shape[-2:]))
     size = [max(1, round(length * factor)) for length in real.shape[-2:]]
 
-    cut_out = is_cut_out(object[part], inside[part]).item()
-
     def resized(image: Tensor) -> Tensor:
-        return F.interpolate(image[part].float(), size, mode="bilinear", antialias=True)
+        return F.interpolate(image.float(), size, mode="bilinear", antialias=True)
 
-    object, target = resized(object).clamp(0, 1), resized(target).clamp(0, 1)
-    inside, real = resized(inside) > 0.5, F.interpolate(real.float(), size, mode="bilinear", antialias=True) > 0.99
-    distance = signed_distance(inside)
-    object, target = srgb_to_lab(object), srgb_to_lab(target)
+    source, target = (srgb_to_lab(resized(image[part])) for image in (object, target))
+    real = resized(real) > 0.99
+    distances = [signed_distance(resized(support[part]) > 0.5) for support in supports]
+    tightness = None
+    if not is_cut_out(object[part], supports[0][part]).item():
+        measured = [contour_tightness(source, distance, real) for distance in distances]
+        tightness = max((share for share in measured if share is not None), default=None)
     return SceneMeasures(
-        None if cut_out else contour_tightness(object, distance, real),
-        scene_correlation(object[:, :1], target[:, :1], distance, real),
-        *ink(object, distance, real),
+        tightness,
+        scene_correlation(source[:, :1], target[:, :1], distances[0], real),
+        *ink(source, distances[0], real),
     )
 
 
