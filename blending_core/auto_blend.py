@@ -16,6 +16,7 @@ from .color_transfer import Containment, Match, contain, match, measure_containm
 from .composite import composite
 from .differences import Pairs, forward_differences, pairwise
 from .distance import distance_to_outside
+from .guidance import is_cut_out, without_surroundings
 from .matting import extract_object, length
 from .poisson import OnStep
 from .poisson_blend import poisson_blend
@@ -45,7 +46,7 @@ STATISTICS_SIZE = 512  # pixels; colour statistics are taken from pictures reduc
 class Plan(NamedTuple):
     """How an object is to be seated; may be reused for the other frames of a video.
 
-    measures: None when the mask is empty; ground_step: mean Lab distance of source and target just outside the mask."""
+    ground_step: mean Lab distance of source and target just outside the mask, infinite where there is nothing to see."""
 
     mode: str
     measures: SceneMeasures
@@ -58,7 +59,7 @@ class Settings(NamedTuple):
     """Each as an effect on the picture; the defaults are the automatic values.
 
     edge_softness 0..2: how far the target reaches into a hard edge of a tight mask. color_fidelity 0..2: how far the middle of
-    a loosely cut object keeps its own colours. color_containment 0..2: 0 never, 2 always fits lightness and chroma to the
+    a loosely cut object keeps its own colours, and above 1 of one in mixed and same scene mode. color_containment 0..2: 0 never, 2 always fits lightness and chroma to the
     target's. color_match 0..1: share of the way to the mean and contrast of the colours around."""
 
     edge_softness: float = 1.0
@@ -73,10 +74,15 @@ def plan_seating(object: Tensor, mask: Tensor, target: Tensor, mode: str | None 
     object: the placed source with its surroundings, `[1, 3, H, W]` in 0..1; mask: `[1, 1, H, W]`; target: `[1, 3 or 4, H, W]`;
     mode: overrules the decision.
     """
-    measures = measure_scene(object, mask, target[:, :3])
+    measures = measure_scene(object, mask, target)
     if measures is None:
         return None
-    object, mask, target = (_reduced(image) for image in (object, mask, target))
+    object, mask = _reduced(object), _reduced(mask)
+    if target.shape[1] == 4:  # hidden colours of transparent pixels count nothing
+        alpha = _reduced(target[:, 3:])
+        target = torch.cat([_reduced(target[:, :3] * target[:, 3:]) / alpha.clamp_min(1e-6), alpha], 1)
+    else:
+        target = _reduced(target)
     solid = mask >= mask.max() / 2
     outside = distance_to_outside(~solid, int(MATCH_RING * float(solid.sum()) ** 0.5) + 2)
     visible = target[:, 3:] > 0.5 if target.shape[1] == 4 else torch.ones_like(solid)
@@ -157,11 +163,11 @@ def seat(
 
 def _loose(object, mask, target, fidelity, on_step, mixed=False):
     """Poisson blending that keeps the object's own colours in its middle."""
-    inside = mask > 0
+    inside, differences = mask > 0, forward_differences(object)
+    if is_cut_out(object, inside).item():
+        differences = without_surroundings(differences, inside)
     screening = depth_rising_screening(inside, COLOR_FIDELITY * fidelity) if fidelity else 0.0
-    return poisson_blend(
-        object, inside, target, forward_differences(object), mixed=mixed, screening=screening, on_step=on_step
-    )
+    return poisson_blend(object, inside, target, differences, mixed=mixed, screening=screening, on_step=on_step)
 
 
 def _tight(object, mask, target, fitted, edge_softness, on_step):

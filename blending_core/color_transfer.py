@@ -7,9 +7,10 @@ from torch import Tensor
 
 LIGHTNESS_PERCENTILES = 1.0, 99.0
 CHROMA_PERCENTILE = 95.0
-# The automatic strength of containment: none while the target has at least half of the object's chroma, as between any two
-# photographs; full when it has a quarter or less, as a drawing or a black-and-white picture has.
+# The automatic strength of containment: none while the target has at least two fifths of the object's chroma, as between any
+# two photographs; full when it has a quarter or less, as a drawing or a black-and-white picture has.
 CHROMA_RATIO_NONE, CHROMA_RATIO_FULL = 0.4, 0.25
+VISIBLE_CHROMA = 0.02  # an object with less is grey, and there is nothing to contain
 GAIN_LIMITS = 0.5, 2.0  # of the contrast, when colours are matched
 
 
@@ -34,7 +35,8 @@ def measure_containment(object: Tensor, target: Tensor) -> Containment:
         [_percentile(pixels[:, 0], percent) for percent in LIGHTNESS_PERCENTILES] for pixels in (object, target)
     )
     chroma, target_chroma = (_percentile(pixels[:, 1:].norm(dim=1), CHROMA_PERCENTILE) for pixels in (object, target))
-    return Containment((p, q), (max(p, low), min(q, high)), min(1.0, target_chroma / max(chroma, 1e-6)))
+    ratio = min(1.0, target_chroma / chroma) if chroma > VISIBLE_CHROMA else 1.0
+    return Containment((p, q), (max(p, low), min(q, high)), ratio)
 
 
 def contain(oklab: Tensor, containment: Containment, strength: float) -> Tensor:

@@ -16,22 +16,43 @@ def guided_filter(guide: Tensor, signal: Tensor, radius: int, epsilon: float) ->
     guide: `[B, 3, H, W]`; signal: `[B, 1, H, W]`; epsilon: squared contrast, of guides in 0..1, below which an edge is
     smoothed over. Returns `[B, 3, H, W]` and `[B, 1, H, W]`.
     """
+    # Variances are differences of large numbers: around the overall mean the numbers are smaller.
+    offset = guide.mean((-1, -2), keepdim=True)
+    guide = guide - offset
     guide_mean, signal_mean = box_mean(guide, radius), box_mean(signal, radius)
     covariance = box_mean(guide * signal, radius) - guide_mean * signal_mean
-    rows = []  # of the guide's covariance matrix, epsilon on its diagonal
-    for channel in range(3):
-        row = (
-            box_mean(guide * guide[:, channel : channel + 1], radius)
-            - guide_mean * guide_mean[:, channel : channel + 1]
-        )
-        row[:, channel] += epsilon
-        rows.append(row)
-    # The columns of the inverse of a symmetric 3 x 3 matrix are the cross products of its rows, over the determinant.
-    columns = [torch.linalg.cross(rows[i - 2], rows[i - 1], dim=1) for i in range(3)]
-    determinant = (rows[0] * columns[0]).sum(1, keepdim=True)
-    a = sum(columns[i] * covariance[:, i : i + 1] for i in range(3)) / determinant
+    matrix = {
+        (i, j): box_mean(guide[:, i : i + 1] * guide[:, j : j + 1], radius)
+        - guide_mean[:, i : i + 1] * guide_mean[:, j : j + 1]
+        for i in range(3)
+        for j in range(i + 1)
+    }
+    a = torch.cat(_solve(matrix, covariance.split(1, 1), epsilon), 1)
     b = signal_mean - (a * guide_mean).sum(1, keepdim=True)
-    return box_mean(a, radius), box_mean(b, radius)
+    a, b = box_mean(a, radius), box_mean(b, radius)
+    return a, b - (a * offset).sum(1, keepdim=True)
+
+
+def _solve(matrix: dict[tuple[int, int], Tensor], right: tuple[Tensor, ...], epsilon: float) -> list[Tensor]:
+    """Solve (S + epsilon I) x = right pixel by pixel, S symmetric 3 x 3, given by its lower triangle.
+
+    L D L^T factorisation. The pivots are at least epsilon by theory and are held to it: in a grey picture S has rank 1
+    and a determinant would be nothing but rounding errors.
+    """
+    pivot, lower = [], {}
+    for i in range(3):
+        for j in range(i):
+            inner = sum(lower[i, k] * lower[j, k] * pivot[k] for k in range(j))
+            lower[i, j] = (matrix[i, j] - inner) / pivot[j]
+        inner = sum(lower[i, k] ** 2 * pivot[k] for k in range(i))
+        pivot.append((matrix[i, i] + epsilon - inner).clamp_min(epsilon))
+    x = list(right)
+    for i in range(3):
+        x[i] = x[i] - sum(lower[i, k] * x[k] for k in range(i))
+    x = [value / pivot[i] for i, value in enumerate(x)]
+    for i in (1, 0):
+        x[i] = x[i] - sum(lower[k, i] * x[k] for k in range(i + 1, 3))
+    return x
 
 
 def box_mean(image: Tensor, radius: int) -> Tensor:

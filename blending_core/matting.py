@@ -12,6 +12,7 @@ from .guided_filter import guided_filter
 BAND = 0.05, 4.0  # from the mask's edge inward: here pixels may turn out to be background
 GROUND_START, GROUND_END = (0.02, 2.0), (0.12, 10.0)  # outside: known background
 OBJECT_START, OBJECT_END = (0.035, 3.0), (0.14, 11.0)  # inside: known object
+FARTHEST = 0.35, 12.0  # no soft edge is followed farther inside
 EDGE_WIDTH = 0.02, 2.0  # over which the object may fade
 COLOR_SIGMA = 0.03, 2.0
 FILTER_RADIUS = 0.06, 4.0
@@ -23,9 +24,11 @@ FILTER_EPSILON, FILTER_TRACE = 1e-5, 0.05  # the filter leaves traces of this si
 # Object and background are told apart by their squared contrast, as a share of itself plus their variances.
 SEPARATION_NONE, SEPARATION_FULL = 0.2, 0.6
 NOISE = (6 / 255) ** 2  # variance that every picture may have
-REACH = 1e-4  # blurred weight on which a mean colour can rest
+UNEXPLAINED = 16.0  # variances that a mixed pixel may lie off the line between the two colours
+LEAST_WEIGHT = 1e-4  # blurred weight on which a mean colour can rest
 # A soft mask is a matte if its partial values are, on average, within MATTE_ERROR of what the picture shows.
 PARTIAL, LEAST_PARTIAL, MATTE_ERROR = (0.1, 0.9), 16, 0.18
+PURE = 0.98  # mattes seldom reach 1 everywhere in the object
 
 
 def extract_object(image: Tensor, mask: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
@@ -40,10 +43,11 @@ def extract_object(image: Tensor, mask: Tensor, real: Tensor) -> tuple[Tensor, T
         real: bool `[1, 1, H, W]`, where the source shows something; see `real_surroundings`.
 
     Returns:
-        `[1, 3, H, W]` with the background taken out of mixed pixels, and `[1, 1, H, W]`, nowhere larger than the mask.
+        `[1, 3, H, W]` with the background taken out of mixed pixels, meant for pixels in and next to the object, and
+        `[1, 1, H, W]`, nowhere larger than the mask.
     """
     diameter = float((mask > 0).sum()) ** 0.5
-    share = mask if _is_matte(image, mask, real, diameter) else _outline(image, mask, real, diameter)
+    share = _share(image, mask, real, diameter)
     color = foreground_color(image, share, tuple(length(sigma, diameter) for sigma in FOREGROUND_SIGMAS))
     return color, torch.minimum(share, mask)
 
@@ -53,17 +57,22 @@ def length(share_and_least: tuple[float, float], diameter: float) -> float:
     return max(share * diameter, least)
 
 
-def _outline(image: Tensor, mask: Tensor, real: Tensor, diameter: float) -> Tensor:
+def _share(image: Tensor, mask: Tensor, real: Tensor, diameter: float) -> Tensor:
     """Share of the object in every pixel, 0 outside the mask; found on a reduced picture if the object is large."""
     factor = max(1, -(-int(diameter) // LARGEST_DIAMETER))
     height, width = mask.shape[-2:]
-    inside = (mask > 0).to(image.dtype)
-    channels = torch.cat([image, inside, real.to(image.dtype)], 1)
+    channels = torch.cat([image, mask, real.to(image.dtype)], 1)
     if factor > 1:
         channels = F.pad(channels, (0, -width % factor, 0, -height % factor), mode="replicate")
         channels = F.avg_pool2d(channels, factor)
-    small, diameter = channels[:, :3], diameter / factor
-    found = _projected(small, channels[:, 3:4] >= 0.5, channels[:, 4:] > 0.99, diameter)
+    small, small_mask, small_real = channels[:, :3], channels[:, 3:4], channels[:, 4:] > 0.99
+    diameter = diameter / factor
+    partial = (mask >= PARTIAL[0]) & (mask <= PARTIAL[1])
+    if partial.sum() >= LEAST_PARTIAL and _is_matte(small, small_mask, small_real, diameter):
+        return mask
+
+    inside = (mask > 0).to(image.dtype)
+    found = _outline(small, small_mask, small_real, diameter)
     if found is None:
         return inside
     share, confidence, least = found
@@ -79,21 +88,34 @@ def _outline(image: Tensor, mask: Tensor, real: Tensor, diameter: float) -> Tens
     return torch.maximum(share, least) * inside
 
 
-def _projected(image: Tensor, inside: Tensor, real: Tensor, diameter: float) -> tuple[Tensor, Tensor, Tensor] | None:
+def _is_matte(image: Tensor, mask: Tensor, real: Tensor, diameter: float) -> bool:
+    partial = (mask >= PARTIAL[0]) & (mask <= PARTIAL[1])
+    core, ground = mask > PURE, (mask == 0) & real
+    if not partial.any() or not core.any() or not ground.any():
+        return False
+    share, confidence = _mixture(image, core, ground, partial, length(COLOR_SIGMA, diameter))
+    error, weight = (share - mask).abs()[partial], confidence[partial]
+    return float((error * weight).sum()) < MATTE_ERROR * float(weight.sum())
+
+
+def _outline(image: Tensor, mask: Tensor, real: Tensor, diameter: float) -> tuple[Tensor, Tensor, Tensor] | None:
     """Unfiltered share of the object, 0 outside; how far it can be trusted; its least value, for its place.
 
     Pixels near the mask's edge are placed on the line from the local mean colour of the background to that of the object (the
     compositing equation I = alpha F + (1 - alpha) B, projected). Only what is connected to the outside can be background.
     None if no object or no background is known.
     """
-    ends = [int(length(end, diameter)) + 1 for end in (OBJECT_END, GROUND_END)]
-    depth, height = distance_to_outside(inside, ends[0]), distance_to_outside(~inside, ends[1])
-    core = (depth > length(OBJECT_START, diameter)) & (depth < ends[0])
-    ground = (height > length(GROUND_START, diameter)) & (height < ends[1]) & real
+    inside, firm = mask > 0, mask >= 0.9 * mask.max()
+    farthest = int(length(FARTHEST, diameter))
+    depth, outer = distance_to_outside(inside, farthest), distance_to_outside(~inside, farthest)
+    # The soft edge of a blurred mask holds background as far as the middle of it, or farther.
+    softness = float(depth[inside & ~firm].max()) if (inside & ~firm).any() else 0.0
+    core = (depth > length(OBJECT_START, diameter)) & (depth < length(OBJECT_END, diameter) + softness) & firm
+    ground = (outer > length(GROUND_START, diameter)) & (outer < length(GROUND_END, diameter)) & real
     if not core.any() or not ground.any():
         return None
-    share, confidence = _mixture(image, core, ground, length(COLOR_SIGMA, diameter))
-    band = length(BAND, diameter)
+    band = max(length(BAND, diameter), 1.3 * softness)
+    share, confidence = _mixture(image, core, ground, inside & (depth < band), length(COLOR_SIGMA, diameter))
     deep = ((depth - 0.6 * band) / (0.4 * band)).clamp(0, 1)
     background = confidence * (1 - share) * (1 - deep)
     share = 1 - _connected_to_outside(background, inside, 2 * round(band))
@@ -103,41 +125,35 @@ def _projected(image: Tensor, inside: Tensor, real: Tensor, diameter: float) -> 
     return torch.maximum(share, least), confidence, torch.maximum(least, deep)
 
 
-def _is_matte(image: Tensor, mask: Tensor, real: Tensor, diameter: float) -> bool:
-    partial = (mask >= PARTIAL[0]) & (mask <= PARTIAL[1])
-    core, ground = mask == 1, (mask == 0) & real
-    if partial.sum() < LEAST_PARTIAL or not core.any() or not ground.any():
-        return False
-    share, confidence = _mixture(image, core, ground, length(COLOR_SIGMA, diameter))
-    error, weight = (share - mask).abs()[partial], confidence[partial]
-    return float((error * weight).sum()) < MATTE_ERROR * float(weight.sum())
-
-
-def _mixture(image: Tensor, core: Tensor, ground: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
-    """Share of the object's colour in every pixel, from colours known elsewhere, and 0..1 how well the two separate."""
-    object_color, object_variance = _local_color(image, core, sigma)
-    ground_color, ground_variance = _local_color(image, ground, sigma)
+def _mixture(image: Tensor, core: Tensor, ground: Tensor, wanted: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+    """Share of the object's colour in every wanted pixel, from colours known elsewhere, and 0..1 how certain it is."""
+    object_color, object_variance = _local_color(image, core, wanted, sigma)
+    ground_color, ground_variance = _local_color(image, ground, wanted, sigma)
     line = object_color - ground_color
     contrast = line.square().sum(1, keepdim=True)
     share = ((image - ground_color) * line).sum(1, keepdim=True) / contrast.clamp_min(1e-9)
-    separation = contrast / (contrast + object_variance + ground_variance + NOISE)
-    confidence = ((separation - SEPARATION_NONE) / (SEPARATION_FULL - SEPARATION_NONE)).clamp(0, 1)
-    return share.clamp(0, 1), confidence
+    share = share.clamp(0, 1)
+    variance = object_variance + ground_variance + NOISE
+    separation = contrast / (contrast + variance)
+    certain = ((separation - SEPARATION_NONE) / (SEPARATION_FULL - SEPARATION_NONE)).clamp(0, 1)
+    # A part of the object that looks like neither lies off the line: a white string of a red balloon before a blue sky.
+    missed = (image - torch.lerp(ground_color, object_color, share)).square().sum(1, keepdim=True)
+    return share, certain * (UNEXPLAINED * variance / (UNEXPLAINED * variance + missed))
 
 
-def _local_color(image: Tensor, known: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
-    """Mean colour and variance (summed over the channels) of the known pixels around each pixel.
+def _local_color(image: Tensor, known: Tensor, wanted: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+    """Mean colour and variance (summed over the channels) of the known pixels around each wanted one.
 
-    Farther away wider and wider means fill in.
+    Far from known pixels wider and wider means fill in.
     """
     known = known.to(image.dtype)
     mean, weight = masked_mean(image, known, sigma)
     variance, _ = masked_mean((image - mean).square().sum(1, keepdim=True), known, sigma)
     result = torch.cat([mean, variance], 1)
-    while (weight <= REACH).any() and sigma < max(image.shape[-2:]):
+    while (wanted & (weight <= LEAST_WEIGHT)).any() and sigma < max(image.shape[-2:]):
         sigma *= 2
-        wider, wider_weight = masked_mean(result, (weight > REACH).to(image.dtype), sigma)
-        fill = (weight <= REACH) & (wider_weight > REACH)
+        wider, wider_weight = masked_mean(result, (weight > LEAST_WEIGHT).to(image.dtype), sigma)
+        fill = (weight <= LEAST_WEIGHT) & (wider_weight > LEAST_WEIGHT)
         result, weight = torch.where(fill, wider, result), torch.where(fill, wider_weight, weight)
     return result[:, :-1], result[:, -1:]
 
@@ -159,18 +175,23 @@ def foreground_color(image: Tensor, alpha: Tensor, sigmas: tuple[float, float]) 
     pixels, so that constant colours are found exactly, the second from the pixels close by, weighted by alpha.
 
     image: `[B, 3, H, W]`; alpha: `[B, 1, H, W]` in 0..1; sigmas: standard deviations of the two passes' Gaussians, in pixels.
-    Where alpha is 1, or nowhere 1 or nowhere 0, the picture is returned as it is.
+    Where alpha is 1, or no pixel is pure, the picture is returned as it is; the colour is meant for pixels in and next to the
+    object.
     """
-    if not (alpha == 1).any() or not (alpha == 0).any():
+    pure = alpha == 1
+    if 2 * pure.sum() < (alpha > PURE).sum():
+        pure = alpha > PURE
+    if not pure.any() or not (alpha == 0).any():
         return image
     wide, narrow = sigmas
-    object_mean, _ = _local_color(image, alpha == 1, wide)
-    ground_mean, _ = _local_color(image, alpha == 0, wide)
+    mixed = (F.max_pool2d(alpha, 3, 1, 1) > 0) & ~pure
+    object_mean, _ = _local_color(image, pure, mixed, wide)
+    ground_mean, _ = _local_color(image, alpha == 0, mixed, wide)
     color = _corrected(image, alpha, object_mean, ground_mean)
     near_object, object_weight = masked_mean(color, alpha, narrow)
     near_ground, ground_weight = masked_mean(ground_mean, 1 - alpha, narrow)
-    object_mean = torch.where(object_weight > REACH, near_object, object_mean)
-    ground_mean = torch.where(ground_weight > REACH, near_ground, ground_mean)
+    object_mean = torch.where(object_weight > LEAST_WEIGHT, near_object, object_mean)
+    ground_mean = torch.where(ground_weight > LEAST_WEIGHT, near_ground, ground_mean)
     return torch.where(alpha == 1, image, _corrected(image, alpha, object_mean, ground_mean))
 
 

@@ -18,7 +18,7 @@ from .guidance import is_cut_out
 from .region import spanned_region
 
 WORKING_DIAMETER = 128  # square root of the object's area
-LONGEST_SIDE = 1024  # of the working picture; only an object of far-flung specks is measured smaller
+LONGEST_SIDE = 512  # of the working picture; only an object of far-flung specks is measured smaller
 SURROUNDINGS = 0.4  # width of what is measured around the object, in diameters
 
 # Contour tightness: colours 1 pixel away from the contour on either side, means with SIDE_SIGMA; a step of STEP_START Lab
@@ -53,7 +53,7 @@ class SceneMeasures(NamedTuple):
 def measure_scene(object: Tensor, mask: Tensor, target: Tensor) -> SceneMeasures | None:
     """Measure one sample; None for an empty mask.
 
-    object: the placed source with its surroundings, target: `[1, 3, H, W]` in 0..1; mask: `[1, 1, H, W]`.
+    object: the placed source with its surroundings, `[1, 3, H, W]` in 0..1; mask: `[1, 1, H, W]`; target: `[1, 3 or 4, H, W]`.
     """
     # A soft mask may be a blurred one, with the outline at 1/2, or one that fades inwards, with the outline at its end.
     supports = [mask > 0] if (mask < 0.5).all() else [mask >= 0.5, mask > 0]
@@ -69,8 +69,13 @@ def measure_scene(object: Tensor, mask: Tensor, target: Tensor) -> SceneMeasures
     def resized(image: Tensor) -> Tensor:
         return F.interpolate(image.float(), size, mode="bilinear", antialias=True)
 
-    source, target = (srgb_to_lab(resized(image[part])) for image in (object, target))
+    color, alpha = target[part][:, :3], target[part][:, 3:]
+    if alpha.shape[1] == 0:
+        alpha = torch.ones_like(color[:, :1])
+    color, alpha = resized(color * alpha), resized(alpha)  # hidden colours have no part in it
+    source, target = srgb_to_lab(resized(object[part])), srgb_to_lab(color / alpha.clamp_min(1e-6))
     real = resized(real) > 0.99
+    seen = real & (alpha > 0.99)
     distances = [signed_distance(resized(support[part]) > 0.5) for support in supports]
     tightness = None
     if not is_cut_out(object[part], supports[0][part]).item():
@@ -78,7 +83,7 @@ def measure_scene(object: Tensor, mask: Tensor, target: Tensor) -> SceneMeasures
         tightness = max((share for share in measured if share is not None), default=None)
     return SceneMeasures(
         tightness,
-        scene_correlation(source[:, :1], target[:, :1], distances[0], real),
+        scene_correlation(source[:, :1], target[:, :1], distances[0], seen),
         *ink(source, distances[0], real),
     )
 

@@ -171,7 +171,7 @@ class AutoBlend(io.ComfyNode):
                     max=2.0,
                     step=0.05,
                     tooltip="How far the middle of a loosely cut object keeps its own colours. 0 lets the target's light run "
-                    "through all of it, 1 keeps a little, 2 keeps nearly everything.",
+                    "through all of it, 1 keeps a little, 2 keeps nearly everything. Tight objects always keep theirs.",
                 ),
                 io.Float.Input(
                     "color_containment",

@@ -187,3 +187,26 @@ def test_nothing_is_carried_from_one_call_to_the_next():
     second = seat(*arguments, plan(HALF), Settings())
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     assert all(torch.equal(a, b) for a, b in zip(arguments, copies, strict=True))
+
+
+@pytest.mark.parametrize("size", [(60, 70), (700, 620)])
+def test_hidden_colours_of_a_transparent_target_decide_nothing(size):
+    generator = torch.Generator().manual_seed(1)
+    object_, color = torch.rand(1, 3, *size, generator=generator), torch.rand(1, 3, *size, generator=generator)
+    alpha = (torch.rand(1, 1, *size, generator=generator) > 0.5).float()
+    mask = torch.zeros(1, 1, *size)
+    mask[..., size[0] // 3 : -size[0] // 3, size[1] // 3 : -size[1] // 3] = 1
+    plans = [
+        plan_seating(object_, mask, torch.cat([torch.where(alpha > 0, color, hidden), alpha], 1))
+        for hidden in (torch.zeros_like(color), 1 - object_, object_)
+    ]
+    assert plans[0] == plans[1] == plans[2]
+    invisible = plan_seating(object_, mask, torch.cat([object_, torch.zeros_like(mask)], 1))
+    assert invisible.measures.correlation == 0
+
+
+def test_a_cut_out_blended_loosely_by_hand_is_not_tinted_by_its_flat_ground():
+    inside = MASKS["ellipse"]
+    white = np.where(inside[..., None], SOURCE, 1.0)
+    black = np.where(inside[..., None], SOURCE, 0.0)
+    assert np.abs(seated(LOOSE, inside, white)[0] - seated(LOOSE, inside, black)[0]).max() < 1e-4

@@ -39,6 +39,12 @@ def test_an_object_within_the_targets_range_keeps_its_colours():
     assert (result - object).abs().max() < 1e-6
 
 
+def test_grey_objects_have_no_chroma_to_contain():
+    grey = pixels(0.1, 0.9, 1e-6)
+    assert measure_containment(grey, grey * 0.5).chroma_ratio == 1
+    assert measure_containment(pixels(0.1, 0.9, 0.2), grey).chroma_ratio < 1e-4
+
+
 def test_half_the_strength_moves_colours_half_the_way():
     picture = as_picture(pixels(0.1, 0.9, 0.2, 100))
     containment = Containment((0.1, 0.9), (0.3, 0.7), 0.5)

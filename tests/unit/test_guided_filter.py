@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 
 from deepblend.blending_core.guided_filter import box_mean, guided_filter
@@ -31,6 +32,18 @@ def test_equals_the_definition_written_out():
     a, b = guided_filter(to_torch(guide, torch.float64), to_torch(signal, torch.float64), 3, 1e-3)
     expected = written_out(guide, signal, 3, 1e-3)
     assert np.abs(to_numpy(torch.cat([a, b], 1)) - expected).max() < 1e-9
+
+
+@pytest.mark.parametrize(("dark", "light"), [(0.4, 0.7), (0.1, 0.9), (0.0, 1.0)])
+def test_single_precision_suffices_for_black_and_white(dark, light):
+    """The colours of a window then lie on one line, and the covariance matrix is all but singular."""
+    inside = np.hypot(*(np.mgrid[:60, :70] - 30)) < 20
+    guide, signal = np.repeat(np.where(inside, light, dark)[..., None], 3, 2), inside.astype(float)
+    single, double = (
+        guided_filter(to_torch(guide, t), to_torch(signal, t), 6, 1e-5) for t in (torch.float32, torch.float64)
+    )
+    a, b = ((a * to_torch(guide)).sum(1, keepdim=True) + b for a, b in (single, double))
+    assert (a - b).abs().max() < 0.01
 
 
 def test_a_signal_that_is_linear_in_the_guide_is_reproduced():

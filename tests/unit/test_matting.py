@@ -119,3 +119,29 @@ def test_large_objects_look_like_small_ones(factor):
     image, truth, mask = enlarged(MIXED), enlarged(ALPHA), enlarged(mask.astype(float)) > 0.5
     _, alpha = extract(image, mask, torch.ones(1, 1, *mask.shape, dtype=torch.bool))
     assert np.abs(alpha - truth)[mask].mean() < 0.005
+
+
+@pytest.mark.parametrize("color", [(1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (0.2, 0.8, 0.2)])
+@pytest.mark.parametrize("width", [1, 3, 5])
+def test_thin_parts_of_another_colour_stay(color, width):
+    """A stick has no core that its colour could be learnt from."""
+    stick = (np.abs(X) < width / 2 + 0.1) & (Y > 50)
+    image = np.where(stick[..., None], color, MIXED)
+    _, alpha = extract(image, (DISTANCE > 0) | stick)
+    assert alpha[stick & (DISTANCE < -8)].mean() > 0.8
+
+
+@pytest.mark.parametrize("sigma", [4, 8])
+def test_most_background_under_a_blurred_mask_goes(sigma):
+    mask = ndimage.gaussian_filter((DISTANCE > 0).astype(float), sigma)
+    mask[mask < 1 / 255] = 0
+    _, alpha = extract(MIXED, mask)
+    outside = ALPHA == 0
+    assert alpha[outside].sum() < 0.5 * mask[outside].sum()
+    assert np.abs(alpha - mask)[DISTANCE > 4].max() < 0.05
+
+
+def test_a_matte_need_not_reach_1():
+    color, alpha = extract(MIXED, 0.99 * ALPHA)
+    assert np.allclose(alpha, 0.99 * ALPHA)
+    assert np.abs(color - OBJECT)[ALPHA > 0.05].mean() < 0.02
