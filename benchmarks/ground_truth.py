@@ -204,7 +204,8 @@ def psnr(image: np.ndarray, truth: np.ndarray, where: np.ndarray) -> float:
 
 
 def regions(sample: Sample) -> dict[str, np.ndarray]:
-    """Where a result is judged: `edge`, the pixels within 6 of the outline; `inside`, the object deeper than that; `mask`."""
+    """Where a result is judged: `edge`, within 6 pixels of the outline; `object`, all of it; `core`, deeper than 6 pixels;
+    `mask`."""
     solid = sample.alpha > 0.5
     distance = ndimage.distance_transform_edt(solid) - ndimage.distance_transform_edt(~solid)
-    return {"edge": np.abs(distance) <= 6, "inside": distance > 6, "mask": sample.mask}
+    return {"edge": np.abs(distance) <= 6, "object": solid, "core": distance > 6, "mask": sample.mask}

@@ -19,7 +19,7 @@ from PIL import Image
 from comfyui_host import CHECKOUT, find_comfyui
 from comfyui_server import Server, make_base
 
-WORKFLOW = CHECKOUT / "workflows" / "api" / "poisson_transfer.json"
+WORKFLOW = CHECKOUT / "workflows" / "api" / "auto_transfer.json"
 OUTPUT = CHECKOUT / "output"
 # The steps that show a picture, by their title in the workflow, in order.
 PICTURES = {

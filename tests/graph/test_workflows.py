@@ -92,13 +92,14 @@ def test_twin_runs_and_a_second_run_comes_from_the_cache(host, photographs, name
     assert ours <= set(second.cached)
 
 
-def test_poisson_transfer_moves_the_patch_and_nothing_else(host, photographs):
+@pytest.mark.parametrize("kind", ["auto", "poisson"])
+def test_transfer_moves_the_patch_and_nothing_else(host, photographs, kind):
     import folder_paths
     import numpy as np
 
-    prompt = load(WORKFLOWS / "api" / "poisson_transfer.json")
+    prompt = load(WORKFLOWS / "api" / f"{kind}_transfer.json")
     assert host.run(prompt).success
-    files = sorted(Path(folder_paths.get_output_directory(), "deepblend").glob("poisson_*.png"))
+    files = sorted(Path(folder_paths.get_output_directory(), "deepblend").glob(f"{kind}_*.png"))
     result, target = np.asarray(Image.open(files[-1])).astype(int), skimage.data.coffee().astype(int)
     changed = (result != target).any(-1)
     ys, xs = np.nonzero(changed)

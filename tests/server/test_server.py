@@ -56,6 +56,23 @@ CONTRACT = {
         {"mask": MASK, "bboxes": BOXES, "occluder": MASK},
         {"object": "IMAGE", "mask": "MASK", "composite": "IMAGE", "bboxes": "BOUNDING_BOX"},
     ),
+    "DeepBlend_AutoBlend": (
+        {
+            "object": IMAGE,
+            "mask": MASK,
+            "target": IMAGE,
+            "mode": (
+                "COMBO",
+                choice("auto", "auto, first frame decides", "loose", "tight", "mixed", "same scene"),
+            ),
+            "edge_softness": ("FLOAT", number(1.0, 0.0, 2.0)),
+            "color_fidelity": ("FLOAT", number(1.0, 0.0, 2.0)),
+            "color_containment": ("FLOAT", number(1.0, 0.0, 2.0)),
+            "color_match": ("FLOAT", number(0.0, 0.0, 1.0)),
+        },
+        {},
+        {"image": "IMAGE", "mask": "MASK", "mode": "STRING"},
+    ),
     "DeepBlend_PoissonBlend": (
         {
             "object": IMAGE,
@@ -111,11 +128,12 @@ def test_every_node_explains_itself(object_info, node):
         assert options["tooltip"], name
 
 
-def test_templates_are_listed_and_served(server):
-    assert "poisson_transfer" in server.get("/workflow_templates")["ComfyUI-DeepBlend"]
-    served = server.get("/api/workflow_templates/ComfyUI-DeepBlend/poisson_transfer.json")
-    assert served == json.loads((CHECKOUT / "workflows" / "poisson_transfer.json").read_text(encoding="utf-8"))
-    thumbnail = server.get("/api/workflow_templates/ComfyUI-DeepBlend/poisson_transfer.jpg")
+@pytest.mark.parametrize("name", ["auto_transfer", "poisson_transfer"])
+def test_templates_are_listed_and_served(server, name):
+    assert name in server.get("/workflow_templates")["ComfyUI-DeepBlend"]
+    served = server.get(f"/api/workflow_templates/ComfyUI-DeepBlend/{name}.json")
+    assert served == json.loads((CHECKOUT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
+    thumbnail = server.get(f"/api/workflow_templates/ComfyUI-DeepBlend/{name}.jpg")
     assert Image.open(BytesIO(thumbnail)).format == "JPEG"
 
 
