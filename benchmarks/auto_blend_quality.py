@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from blending_core.auto_blend import Settings, plan_seating, seat
 from blending_core.differences import forward_differences
 from blending_core.poisson_blend import poisson_blend
-from ground_truth import FAMILIES, Sample, psnr, regions
+from ground_truth import FAMILIES, Sample, paste, psnr, regions, seamless_clone
 
 
 def tensor(image):
@@ -31,17 +31,6 @@ def tensor(image):
 
 def array(image):
     return image[0].movedim(0, -1).double().numpy()
-
-
-def paste(sample: Sample):
-    return np.where(sample.mask[..., None], sample.source, sample.target)
-
-
-def seamless_clone(sample: Sample):
-    ys, xs = np.nonzero(sample.mask)
-    center = int(xs.min() + xs.max() + 1) // 2, int(ys.min() + ys.max() + 1) // 2
-    source, target = ((image * 255).round().astype(np.uint8) for image in (sample.source, sample.target))
-    return cv2.seamlessClone(source, target, sample.mask.astype(np.uint8) * 255, center, cv2.NORMAL_CLONE) / 255
 
 
 def exact_poisson(sample: Sample):

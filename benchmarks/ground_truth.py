@@ -209,3 +209,15 @@ def regions(sample: Sample) -> dict[str, np.ndarray]:
     solid = sample.alpha > 0.5
     distance = ndimage.distance_transform_edt(solid) - ndimage.distance_transform_edt(~solid)
     return {"edge": np.abs(distance) <= 6, "object": solid, "core": distance > 6, "mask": sample.mask}
+
+
+def paste(sample: Sample) -> np.ndarray:
+    return np.where(sample.mask[..., None], sample.source, sample.target)
+
+
+def seamless_clone(sample: Sample) -> np.ndarray:
+    """OpenCV's Poisson blending, told to leave the object where it is."""
+    ys, xs = np.nonzero(sample.mask)
+    center = int(xs.min() + xs.max() + 1) // 2, int(ys.min() + ys.max() + 1) // 2
+    source, target = ((image * 255).round().astype(np.uint8) for image in (sample.source, sample.target))
+    return cv2.seamlessClone(source, target, sample.mask.astype(np.uint8) * 255, center, cv2.NORMAL_CLONE) / 255

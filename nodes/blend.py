@@ -24,6 +24,19 @@ logger = logging.getLogger(__name__)
 WORKING_COPIES = 24
 
 
+def _placed_object() -> list[io.Input]:
+    """Inputs that every blending node begins with."""
+    return [
+        io.Image.Input(
+            "object", tooltip="The object on the target's canvas, with its surroundings: from Place Object."
+        ),
+        io.Mask.Input("mask", tooltip="The object on the target's canvas: from Place Object."),
+        io.Image.Input(
+            "target", tooltip="The picture that receives the object. It stays untouched where the mask is 0."
+        ),
+    ]
+
+
 class PoissonBlend(io.ComfyNode):
     """Seats the object by solving the Poisson equation exactly."""
 
@@ -45,13 +58,7 @@ class PoissonBlend(io.ComfyNode):
                 "mixed",
             ],
             inputs=[
-                io.Image.Input(
-                    "object", tooltip="The object on the target's canvas, with its surroundings: from Place Object."
-                ),
-                io.Mask.Input("mask", tooltip="The object on the target's canvas: from Place Object."),
-                io.Image.Input(
-                    "target", tooltip="The picture that receives the object. It stays untouched where the mask is 0."
-                ),
+                *_placed_object(),
                 io.Combo.Input(
                     "guidance",
                     options=["source", "mixed", "monochrome"],
@@ -133,13 +140,7 @@ class AutoBlend(io.ComfyNode):
                 "composite",
             ],
             inputs=[
-                io.Image.Input(
-                    "object", tooltip="The object on the target's canvas, with its surroundings: from Place Object."
-                ),
-                io.Mask.Input("mask", tooltip="The object on the target's canvas: from Place Object."),
-                io.Image.Input(
-                    "target", tooltip="The picture that receives the object. It stays untouched where the mask is 0."
-                ),
+                *_placed_object(),
                 io.Combo.Input(
                     "mode",
                     options=[

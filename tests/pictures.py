@@ -15,6 +15,18 @@ def smooth_picture(height, width, seed, channels=3):
     return (picture - picture.min()) / np.ptp(picture)
 
 
+def random_picture(height, width, batch=1, channels=3, seed=0):
+    """IMAGE of noise."""
+    return torch.rand(batch, height, width, channels, generator=torch.Generator().manual_seed(seed))
+
+
+def soft_mask(height, width, batch=1):
+    """MASK of blobs with soft edges that touch the frame, and much empty ground."""
+    mask = torch.rand(batch, 1, height, width, generator=torch.Generator().manual_seed(7))
+    mask = torch.nn.functional.avg_pool2d(mask, 9, 1, 4)[:, 0] if min(height, width) > 9 else mask[:, 0]
+    return ((mask - 0.5) * 8).clamp(0, 1)
+
+
 def to_torch(image, dtype=torch.float32):
     """`[H, W, C]` or `[H, W]` to `[1, C, H, W]`."""
     tensor = torch.from_numpy(np.ascontiguousarray(image))

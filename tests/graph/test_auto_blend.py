@@ -6,22 +6,11 @@ import pytest
 import skimage.data
 import torch
 
-from ground_truth import FAMILIES, psnr, regions
-from pictures import smooth_picture
+from ground_truth import FAMILIES, paste, psnr, regions, seamless_clone
+from pictures import random_picture, smooth_picture, soft_mask
 
 NODE = "DeepBlend_AutoBlend"
 MODES = ("auto", "auto, first frame decides", "loose", "tight", "mixed", "same scene")
-
-
-def picture(height, width, batch=1, channels=3, seed=0):
-    return torch.rand(batch, height, width, channels, generator=torch.Generator().manual_seed(seed))
-
-
-def soft_mask(height, width, batch=1):
-    """Blobs with soft edges that touch the frame, and much empty ground."""
-    mask = torch.rand(batch, 1, height, width, generator=torch.Generator().manual_seed(7))
-    mask = torch.nn.functional.avg_pool2d(mask, 9, 1, 4)[:, 0] if min(height, width) > 9 else mask[:, 0]
-    return ((mask - 0.5) * 8).clamp(0, 1)
 
 
 def disk(height, width, radius, y=None, x=None):
@@ -38,8 +27,8 @@ def to_input(image):
 @pytest.mark.parametrize("channels", [3, 4])
 @pytest.mark.parametrize("mode", MODES)
 def test_target_is_untouched_bit_for_bit_where_the_mask_is_0(host, size, channels, mode):
-    target, mask = picture(*size, 2, channels, 1), soft_mask(*size, 2)
-    result, seated, _ = host.run_node(NODE, object=picture(*size), mask=mask, target=target, mode=mode)
+    target, mask = random_picture(*size, 2, channels, 1), soft_mask(*size, 2)
+    result, seated, _ = host.run_node(NODE, object=random_picture(*size), mask=mask, target=target, mode=mode)
     assert result.shape == target.shape
     assert seated.shape == mask.shape
     assert result.dtype == seated.dtype == torch.float32
@@ -50,8 +39,8 @@ def test_target_is_untouched_bit_for_bit_where_the_mask_is_0(host, size, channel
 
 @pytest.mark.parametrize("channels", [3, 4])
 def test_a_batch_is_blended_frame_by_frame(host, channels):
-    objects, masks = picture(60, 70, 3), torch.cat([disk(60, 70, r) for r in (10, 15, 20)])
-    target = picture(60, 70, 1, channels, 2)
+    objects, masks = random_picture(60, 70, 3), torch.cat([disk(60, 70, r) for r in (10, 15, 20)])
+    target = random_picture(60, 70, 1, channels, 2)
     images, seated, report = host.run_node(NODE, object=objects, mask=masks, target=target)
     lines = report.split("\n")
     assert len(images) == len(seated) == len(lines) == 3
@@ -149,7 +138,7 @@ def test_an_rgba_source_gives_its_alpha_and_nothing_of_its_hidden_colours(host):
 
 
 def test_a_full_mask_gives_the_object(host):
-    object_, target = picture(40, 50), picture(40, 50, seed=1)
+    object_, target = random_picture(40, 50), random_picture(40, 50, seed=1)
     image, seated, _ = host.run_node(NODE, object=object_, mask=torch.ones(1, 40, 50), target=target, mode="tight")
     assert (image - object_).abs().max() < 1e-4
     assert (seated == 1).all()
@@ -165,26 +154,15 @@ def test_same_inputs_give_the_same_pixels(host, mode):
 
 
 def test_inputs_that_do_not_fit_are_named(host, linked):
-    object_, mask, target = picture(40, 50), disk(40, 50, 10), picture(40, 50, seed=1)
+    object_, mask, target = random_picture(40, 50), disk(40, 50, 10), random_picture(40, 50, seed=1)
     with pytest.raises(RuntimeError, match="mask is 30×20 pixels but target is 50×40"):
         host.run_node(NODE, object=object_, mask=disk(20, 30, 5), target=target)
     with pytest.raises(RuntimeError, match="object is 30×20 pixels but target is 50×40"):
-        host.run_node(NODE, object=picture(20, 30), mask=mask, target=target)
+        host.run_node(NODE, object=random_picture(20, 30), mask=mask, target=target)
     with pytest.raises(RuntimeError, match="object has 2 frames but target has 3"):
-        host.run_node(NODE, object=picture(40, 50, 2), mask=mask, target=picture(40, 50, 3))
+        host.run_node(NODE, object=random_picture(40, 50, 2), mask=mask, target=random_picture(40, 50, 3))
     with pytest.raises(RuntimeError, match=r"color_match is 1.5; numbers from 0.0 to 1.0 are accepted"):
         host.run_node(NODE, object=object_, mask=mask, target=target, color_match=linked(1.5))
-
-
-def paste(sample):
-    return np.where(sample.mask[..., None], sample.source, sample.target)
-
-
-def seamless_clone(sample):
-    ys, xs = np.nonzero(sample.mask)
-    center = int(xs.min() + xs.max() + 1) // 2, int(ys.min() + ys.max() + 1) // 2
-    source, target = ((image * 255).round().astype(np.uint8) for image in (sample.source, sample.target))
-    return cv2.seamlessClone(source, target, sample.mask.astype(np.uint8) * 255, center, cv2.NORMAL_CLONE) / 255
 
 
 def measured(host, family):

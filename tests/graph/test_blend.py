@@ -9,21 +9,10 @@ import torch
 from scipy import ndimage
 
 from oracles import exact_poisson
-from pictures import masks, smooth_picture
+from pictures import masks, random_picture, smooth_picture, soft_mask
 
 NODE = "DeepBlend_PoissonBlend"
 MASKS = masks()
-
-
-def picture(height, width, batch=1, channels=3, seed=0):
-    return torch.rand(batch, height, width, channels, generator=torch.Generator().manual_seed(seed))
-
-
-def soft_mask(height, width, batch=1):
-    """Blobs with soft edges that touch the frame, and much empty ground."""
-    mask = torch.rand(batch, 1, height, width, generator=torch.Generator().manual_seed(7))
-    mask = torch.nn.functional.avg_pool2d(mask, 9, 1, 4)[:, 0] if min(height, width) > 9 else mask[:, 0]
-    return ((mask - 0.5) * 8).clamp(0, 1)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (37, 53), (512, 512), (1023, 517)])
@@ -31,9 +20,9 @@ def soft_mask(height, width, batch=1):
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("feather", [0, 6])
 def test_target_is_untouched_bit_for_bit_where_the_mask_is_0(host, size, channels, batch, feather):
-    target = picture(*size, batch, channels, 1)
+    target = random_picture(*size, batch, channels, 1)
     mask = soft_mask(*size, batch)
-    result = host.run_node(NODE, object=picture(*size), mask=mask, target=target, feather=feather)
+    result = host.run_node(NODE, object=random_picture(*size), mask=mask, target=target, feather=feather)
     assert result.shape == target.shape
     assert result.dtype == torch.float32
     assert torch.isfinite(result).all()
@@ -92,7 +81,7 @@ def test_automatic_surroundings_ignore_a_flat_colour_and_use_a_photograph(host):
     for image, expected in ((photograph, "use"), (cut_out, "ignore")):
         results = {
             choice: host.run_node(
-                NODE, object=image[None], mask=inside.float()[None], target=picture(37, 53), surroundings=choice
+                NODE, object=image[None], mask=inside.float()[None], target=random_picture(37, 53), surroundings=choice
             )
             for choice in ("auto", "use", "ignore")
         }
@@ -128,15 +117,15 @@ def test_object_at_the_frame_keeps_its_detail_up_to_the_border(host, guidance, s
 
 
 def test_full_mask_returns_the_object(host):
-    object_ = picture(20, 30)
-    result = host.run_node(NODE, object=object_, mask=torch.ones(1, 20, 30), target=picture(20, 30, seed=4))
+    object_ = random_picture(20, 30)
+    result = host.run_node(NODE, object=object_, mask=torch.ones(1, 20, 30), target=random_picture(20, 30, seed=4))
     assert torch.equal(result, object_)
 
 
 def test_empty_mask_returns_the_target_and_warns_once(host, caplog):
-    target = picture(40, 50, batch=3)
+    target = random_picture(40, 50, batch=3)
     with caplog.at_level(logging.WARNING):
-        result = host.run_node(NODE, object=picture(40, 50), mask=torch.zeros(3, 40, 50), target=target)
+        result = host.run_node(NODE, object=random_picture(40, 50), mask=torch.zeros(3, 40, 50), target=target)
     assert torch.equal(result, target)
     assert [record.getMessage() for record in caplog.records] == [
         "Poisson Blend: mask is empty in 3 of 3 frames; the target is returned unchanged there"
@@ -154,13 +143,13 @@ def test_hidden_colours_of_a_transparent_target_do_not_reach_the_object(host, gu
     results = []
     for hidden in (0.0, 1.0):
         rgba = torch.cat([torch.where(alpha > 0, target, hidden), alpha], -1)
-        results.append(host.run_node(NODE, object=picture(40, 60), mask=mask, target=rgba, guidance=guidance))
+        results.append(host.run_node(NODE, object=random_picture(40, 60), mask=mask, target=rgba, guidance=guidance))
     assert (results[0] - results[1])[mask > 0].abs().max() < 1e-4
     assert torch.equal(results[0][..., 3], torch.maximum(alpha[..., 0], mask))
 
 
 def test_object_on_a_fully_transparent_target_stays_as_it_is(host):
-    object_, mask = picture(40, 60), torch.zeros(1, 40, 60)
+    object_, mask = random_picture(40, 60), torch.zeros(1, 40, 60)
     mask[:, 10:30, 20:50] = 1
     result = host.run_node(NODE, object=object_, mask=mask, target=torch.zeros(1, 40, 60, 4))
     assert (result[..., :3] - object_)[mask > 0].abs().max() < 1e-6
@@ -168,7 +157,7 @@ def test_object_on_a_fully_transparent_target_stays_as_it_is(host):
 
 def test_trace_of_a_mask_over_the_whole_picture_is_no_object(host):
     """A sigmoid or a blur leaves values such as 1e-5 everywhere."""
-    inputs = {"object": picture(40, 50), "target": picture(40, 50, seed=4)}
+    inputs = {"object": random_picture(40, 50), "target": random_picture(40, 50, seed=4)}
     mask = torch.zeros(1, 40, 50)
     mask[:, 10:30, 15:40] = 1
     clean = host.run_node(NODE, **inputs, mask=mask)
@@ -176,7 +165,7 @@ def test_trace_of_a_mask_over_the_whole_picture_is_no_object(host):
 
 
 def test_a_batch_is_blended_sample_by_sample(host):
-    objects, targets, mask = picture(37, 53, 3, seed=1), picture(37, 53, 3, seed=2), soft_mask(37, 53, 3)
+    objects, targets, mask = random_picture(37, 53, 3, seed=1), random_picture(37, 53, 3, seed=2), soft_mask(37, 53, 3)
     together = host.run_node(NODE, object=objects, mask=mask, target=targets)
     for index in range(3):
         one = slice(index, index + 1)
@@ -186,7 +175,11 @@ def test_a_batch_is_blended_sample_by_sample(host):
 
 @pytest.mark.parametrize("largest", ["object", "mask", "target"])
 def test_a_batch_of_one_goes_with_every_sample(host, largest):
-    inputs = {"object": picture(30, 30, 1, seed=1), "mask": soft_mask(30, 30), "target": picture(30, 30, 1, seed=2)}
+    inputs = {
+        "object": random_picture(30, 30, 1, seed=1),
+        "mask": soft_mask(30, 30),
+        "target": random_picture(30, 30, 1, seed=2),
+    }
     alone = host.run_node(NODE, **inputs)
     inputs[largest] = torch.cat([inputs[largest]] * 3)
     assert torch.equal(host.run_node(NODE, **inputs), alone.expand(3, -1, -1, -1))
@@ -200,19 +193,30 @@ def test_a_batch_of_one_goes_with_every_sample(host, largest):
             "mask is 40×30 pixels but target is 60×50; mask must have the size of target",
         ),
         ({"mask": torch.zeros(1, 64, 64)}, "empty 64×64 mask that Load Image gives"),
-        ({"object": picture(51, 60)}, "object is 60×51 pixels but target is 60×50"),
-        ({"mask": torch.ones(2, 50, 60), "target": picture(50, 60, 3)}, "mask has 2 frames but target has 3; 1 or 3"),
-        ({"object": picture(50, 60) * float("nan")}, "object holds 9000 values that are NaN, infinite or beyond"),
+        ({"object": random_picture(51, 60)}, "object is 60×51 pixels but target is 60×50"),
+        (
+            {"mask": torch.ones(2, 50, 60), "target": random_picture(50, 60, 3)},
+            "mask has 2 frames but target has 3; 1 or 3",
+        ),
+        (
+            {"object": random_picture(50, 60) * float("nan")},
+            "object holds 9000 values that are NaN, infinite or beyond",
+        ),
         ({"mask": torch.full((1, 50, 60), float("inf"))}, "mask holds 3000 values that are NaN, infinite or beyond"),
-        ({"object": picture(50, 60) * 1e20}, "object holds 9000 values that are NaN, infinite or beyond ±1000"),
-        ({"target": picture(50, 60, channels=2)}, r"target has the shape \[1, 50, 60, 2\]"),
+        ({"object": random_picture(50, 60) * 1e20}, "object holds 9000 values that are NaN, infinite or beyond ±1000"),
+        ({"target": random_picture(50, 60, channels=2)}, r"target has the shape \[1, 50, 60, 2\]"),
         ({"target": torch.zeros(0, 50, 60, 3)}, "target has the shape .* holds no pixel"),
         ({"color_fidelity": 401.0}, "bigger than max"),
         ({"guidance": "strong"}, "guidance"),
     ],
 )
 def test_bad_input_gets_a_sentence(host, change, sentence):
-    inputs = {"object": picture(50, 60), "mask": torch.ones(1, 50, 60), "target": picture(50, 60), **change}
+    inputs = {
+        "object": random_picture(50, 60),
+        "mask": torch.ones(1, 50, 60),
+        "target": random_picture(50, 60),
+        **change,
+    }
     with pytest.raises(RuntimeError, match=sentence):
         host.run_node(NODE, **inputs)
 
@@ -222,8 +226,8 @@ def test_half_precision_intermediates_stay_half_precision(host, monkeypatch):
     from comfy.cli_args import args
 
     monkeypatch.setattr(args, "fp16_intermediates", True)
-    target, mask = picture(40, 50).half(), soft_mask(40, 50).half()
-    result = host.run_node(NODE, object=picture(40, 50, seed=3).half(), mask=mask, target=target)
+    target, mask = random_picture(40, 50).half(), soft_mask(40, 50).half()
+    result = host.run_node(NODE, object=random_picture(40, 50, seed=3).half(), mask=mask, target=target)
     assert result.dtype == torch.float16
     assert torch.equal(result[mask == 0], target[mask == 0])
     assert torch.isfinite(result).all()
@@ -245,7 +249,9 @@ def test_cancel_stops_the_solver_at_its_next_step(host, monkeypatch):
     monkeypatch.setattr(comfy.utils, "PROGRESS_THROTTLE_MIN_INTERVAL", 0)
     monkeypatch.setattr(comfy.utils, "PROGRESS_THROTTLE_MIN_PERCENT", 0)
     with pytest.raises(RuntimeError, match="interrupted"):
-        host.run_node(NODE, object=picture(64, 64), mask=soft_mask(64, 64), target=picture(64, 64, seed=3))
+        host.run_node(
+            NODE, object=random_picture(64, 64), mask=soft_mask(64, 64), target=random_picture(64, 64, seed=3)
+        )
     assert sum(value > 0 for value in seen) == 1
     assert not comfy.model_management.processing_interrupted()
 
@@ -261,8 +267,8 @@ def test_previews_come_by_the_clock(host, monkeypatch, seconds_per_look, expecte
     monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda *call, **_: seen.append(call))
     monkeypatch.setattr(comfy.utils, "PROGRESS_THROTTLE_MIN_INTERVAL", 0)
     monkeypatch.setattr(comfy.utils, "PROGRESS_THROTTLE_MIN_PERCENT", 0)
-    target, mask = picture(64, 96, seed=3), soft_mask(64, 96)
-    host.run_node(NODE, object=picture(64, 96), mask=mask, target=target)
+    target, mask = random_picture(64, 96, seed=3), soft_mask(64, 96)
+    host.run_node(NODE, object=random_picture(64, 96), mask=mask, target=target)
     previews = [preview for _, _, preview in seen if preview]
     if expected == "none":
         assert len(seen) > 3
@@ -282,7 +288,7 @@ def test_room_is_asked_for_the_object_and_not_for_the_picture(host, monkeypatch)
     monkeypatch.setattr(comfy.model_management, "free_memory", lambda size, device: asked.append(size))
     mask = torch.zeros(1, 400, 500)
     mask[:, 50:90, 60:110] = 1
-    host.run_node(NODE, object=picture(400, 500), mask=mask, target=picture(400, 500))
+    host.run_node(NODE, object=random_picture(400, 500), mask=mask, target=random_picture(400, 500))
     (size,) = asked
     region = 40 * 50 * 3 * 4
     assert 10 * region < size < 0.5 * 400 * 500 * 3 * 4
