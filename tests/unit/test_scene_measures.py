@@ -86,6 +86,21 @@ def test_the_same_detail_in_other_light_correlates_and_other_detail_does_not():
     assert 0.4 < correlation(a, (a + b) / 2) < 0.9  # 1 / sqrt(2), had the band no end
 
 
+def test_neither_shared_slow_shading_nor_one_strong_edge_makes_the_same_scene():
+    generator = np.random.default_rng(6)
+    a, b = (ndimage.gaussian_filter(generator.standard_normal((HEIGHT, WIDTH)), 1.5) * 10 + 50 for _ in range(2))
+    shading = 60 * np.sin(X / 30 + Y / 40)
+    assert abs(correlation(a + shading, b + shading)) < 0.2
+    edge = 80 * (X > 60)
+    assert abs(correlation(a + edge, b + edge)) < 0.4
+
+
+def test_colours_that_are_not_real_are_not_mixed_in():
+    picture = lab_picture(DISK, 9)
+    picture[:, ::3] = 1000
+    assert tightness(picture, DISK, to_torch(X % 3 > 0)) == pytest.approx(0.5, abs=1e-3)
+
+
 def test_what_lies_inside_the_mask_or_is_not_real_has_no_part_in_the_correlation():
     generator = np.random.default_rng(1)
     a, b = (ndimage.gaussian_filter(generator.standard_normal((HEIGHT, WIDTH)), 1.5) * 50 + 50 for _ in range(2))
