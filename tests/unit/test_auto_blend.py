@@ -201,6 +201,9 @@ def test_hidden_colours_of_a_transparent_target_decide_nothing(size):
         for hidden in (torch.zeros_like(color), 1 - object_, object_)
     ]
     assert plans[0] == plans[1] == plans[2]
+    half = torch.ones_like(mask)
+    half[..., size[1] // 2 :] = 0
+    assert plan_seating(object_, mask, torch.cat([object_, half], 1)).measures.correlation > 0.9
     invisible = plan_seating(object_, mask, torch.cat([object_, torch.zeros_like(mask)], 1))
     assert invisible.measures.correlation == 0
 

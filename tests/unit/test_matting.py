@@ -37,6 +37,14 @@ def test_blur_fusion_recovers_varying_colours():
     assert np.array_equal(found[ALPHA == 1], MIXED[ALPHA == 1].astype(np.float32))
 
 
+def test_blur_fusion_keeps_the_objects_texture():
+    noise = 0.1 * np.random.default_rng(3).standard_normal((SIZE, SIZE, 1))
+    image = ALPHA[..., None] * (OBJECT + noise) + (1 - ALPHA[..., None]) * GROUND
+    found = to_numpy(foreground_color(to_torch(image), to_torch(ALPHA), (6.0, 1.5)))
+    mostly = (ALPHA > 0.7) & (ALPHA < 1)
+    assert np.abs(found - OBJECT - noise)[mostly].mean() < 0.03
+
+
 @pytest.mark.parametrize("offset", [0, 1, 2, 4])
 def test_a_mask_that_is_too_wide_shrinks_to_the_true_alpha(offset):
     mask = DISTANCE > -offset
@@ -92,6 +100,22 @@ def test_background_colour_within_the_object_stays():
     assert (alpha[stripe] == 1).all()
 
 
+def test_background_colour_just_inside_the_outline_stays():
+    """It does not touch the outside, so it belongs to the object."""
+    stripe = (DISTANCE > 2) & (DISTANCE < 3.5) & (X > 0)
+    image = np.where(((DISTANCE > 0) & ~stripe)[..., None], OBJECT, GROUND)
+    _, alpha = extract(image, DISTANCE > 0)
+    assert alpha[stripe].mean() > 0.95
+
+
+def test_shading_towards_the_backgrounds_colour_is_not_transparency():
+    """The object's rim, 5 pixels wide, is lit by its surroundings."""
+    rim = np.clip(1 - DISTANCE / 5, 0, 1)[..., None] * 0.6
+    image = np.where((DISTANCE > 0)[..., None], OBJECT + rim * (GROUND - OBJECT), GROUND)
+    _, alpha = extract(image, DISTANCE > 0)
+    assert alpha[DISTANCE > 2.5].min() > 0.95
+
+
 @pytest.mark.parametrize(
     "mask", [np.ones((SIZE, SIZE)), (np.abs(X) < 1) & (np.abs(Y) < 50), (np.abs(X) < 1) & (np.abs(Y) < 1)]
 )
@@ -144,4 +168,4 @@ def test_most_background_under_a_blurred_mask_goes(sigma):
 def test_a_matte_need_not_reach_1():
     color, alpha = extract(MIXED, 0.99 * ALPHA)
     assert np.allclose(alpha, 0.99 * ALPHA)
-    assert np.abs(color - OBJECT)[ALPHA > 0.05].mean() < 0.02
+    assert np.abs(color - OBJECT)[(ALPHA > 0.05) & (ALPHA < 0.9)].mean() < 0.03

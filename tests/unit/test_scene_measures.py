@@ -120,6 +120,8 @@ def test_writing_is_a_small_share_on_even_ground():
     assert share == pytest.approx(strokes[DISK].mean(), abs=0.02)
     assert deviation == pytest.approx(0.5 * 3**0.5, rel=0.1)
     assert ink(to_torch(paper), signed_distance(to_torch(DISK)), ~EVERYWHERE) == (1.0, float("inf"))
+    rough = lab_picture(DISK, 0) + generator.standard_normal((HEIGHT, WIDTH, 3)) * 3
+    assert ink(to_torch(rough), signed_distance(to_torch(DISK)), EVERYWHERE)[0] < 0.03
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0, 4.0])
