@@ -36,8 +36,8 @@ def guided_filter(guide: Tensor, signal: Tensor, radius: int, epsilon: float) ->
 def _solve(matrix: dict[tuple[int, int], Tensor], right: tuple[Tensor, ...], epsilon: float) -> list[Tensor]:
     """Solve (S + epsilon I) x = right pixel by pixel, S symmetric 3 x 3, given by its lower triangle.
 
-    L D L^T factorisation. The pivots are at least epsilon by theory and are held to it: in a grey picture S has rank 1
-    and a determinant would be nothing but rounding errors.
+    L D L^T factorisation, whose pivots are at least epsilon. Cramer's rule would not do: in a grey picture S has rank 1,
+    and the determinant is nothing but rounding errors.
     """
     pivot, lower = [], {}
     for i in range(3):
@@ -45,7 +45,7 @@ def _solve(matrix: dict[tuple[int, int], Tensor], right: tuple[Tensor, ...], eps
             inner = sum(lower[i, k] * lower[j, k] * pivot[k] for k in range(j))
             lower[i, j] = (matrix[i, j] - inner) / pivot[j]
         inner = sum(lower[i, k] ** 2 * pivot[k] for k in range(i))
-        pivot.append((matrix[i, i] + epsilon - inner).clamp_min(epsilon))
+        pivot.append(matrix[i, i] + epsilon - inner)
     x = list(right)
     for i in range(3):
         x[i] = x[i] - sum(lower[i, k] * x[k] for k in range(i))
