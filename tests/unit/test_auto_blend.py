@@ -102,6 +102,17 @@ def test_tight_lets_the_target_reach_a_little_way_into_a_hard_edge(softness):
     assert np.abs(result - expected).max() < 1e-4
 
 
+def test_a_soft_edge_is_not_softened_again():
+    """A true matte is composited as it is; the target's reach is for edges that end abruptly."""
+    y, x = np.mgrid[:120, :120] - 59.5
+    alpha = np.clip((40 - np.hypot(y, x)) / 6 + 0.5, 0, 1)[..., None]
+    object_, ground, target = np.array([0.8, 0.3, 0.1]), np.array([0.1, 0.3, 0.8]), np.full((120, 120, 3), 0.5)
+    source = alpha * object_ + (1 - alpha) * ground
+    image, mask = seat(to_torch(source), to_torch(alpha[..., 0]), to_torch(target), plan(TIGHT), Settings())
+    assert np.abs(to_numpy(mask) - alpha).max() < 0.01
+    assert np.abs(to_numpy(image) - alpha * object_ - (1 - alpha) * target).max() < 0.015
+
+
 def test_half_is_the_mean_of_loose_and_tight():
     inside = MASKS["ellipse"]
     loose, tight, half = (seated(mode, inside)[0] for mode in (LOOSE, TIGHT, HALF))
@@ -213,3 +224,20 @@ def test_a_cut_out_blended_loosely_by_hand_is_not_tinted_by_its_flat_ground():
     white = np.where(inside[..., None], SOURCE, 1.0)
     black = np.where(inside[..., None], SOURCE, 0.0)
     assert np.abs(seated(LOOSE, inside, white)[0] - seated(LOOSE, inside, black)[0]).max() < 1e-4
+
+
+@pytest.mark.parametrize("mode", [LOOSE, TIGHT, MIXED, SAME_SCENE, HALF])
+@pytest.mark.parametrize("margin", [0, 3])
+def test_hidden_colours_of_a_transparent_target_do_not_reach_the_object(mode, margin):
+    inside = MASKS["ellipse"]
+    solid = ndimage.binary_erosion(inside, iterations=margin) if margin else inside
+    source = np.where(solid[..., None], SOURCE, (0.1, 0.2, 0.9)) if margin else SOURCE
+    alpha = np.where(np.arange(53) < 26, 1.0, 0.0)[None, :, None].repeat(37, 0)
+    shown = []
+    for hidden in (0.0, 1.0):
+        target = np.concatenate([np.where(alpha > 0, TARGET, hidden), alpha], 2)
+        arguments = to_torch(source), to_torch(inside.astype(float)), to_torch(target)
+        image = to_numpy(seat(*arguments, plan(mode), Settings())[0])
+        assert np.array_equal(image[~inside], target[~inside].astype(np.float32))
+        shown.append(np.where(image[..., 3:] > 0, image, 0))
+    assert np.abs(shown[0] - shown[1]).max() < 1e-4
