@@ -135,7 +135,7 @@ def contour_tightness(lab: Tensor, distance: Tensor, real: Tensor) -> float | No
         along = (moved > -1) & (moved <= 0) & real & (inner_weight > LEAST_WEIGHT) & (outer_weight > LEAST_WEIGHT)
         if not along.any():
             return None
-        step = (inner - outer).norm(dim=1, keepdim=True)[along]
+        step = (inner - outer).square().sum(1, keepdim=True).sqrt()[along]
         return float(((step - STEP_START) / (STEP_END - STEP_START)).clamp(0, 1).mean())
 
     shares = [share for share in map(at_offset, OUTWARD_OFFSETS) if share is not None]
@@ -179,7 +179,7 @@ def ink(lab: Tensor, distance: Tensor, real: Tensor) -> tuple[float, float]:
     if not ring.any():
         return 1.0, float("inf")
     ground, _ = masked_mean(lab, ring.to(lab.dtype), GROUND_SIGMA)
-    difference = (lab - ground).norm(dim=1, keepdim=True)
+    difference = (lab - ground).square().sum(1, keepdim=True).sqrt()
     deviation = float(difference[ring].square().mean().sqrt())
     share = ((difference - 1.5 * deviation - INK_START) / (INK_END - INK_START)).clamp(0, 1)
     share, _ = masked_mean(share, torch.ones_like(share), INK_SIGMA)
