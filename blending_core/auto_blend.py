@@ -8,7 +8,6 @@ the outline itself is worked on.
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .color import oklab_to_srgb, srgb_to_lab, srgb_to_oklab
@@ -20,7 +19,7 @@ from .guidance import is_cut_out, without_surroundings
 from .matting import extract_object, length
 from .poisson import OnStep
 from .poisson_blend import poisson_blend
-from .resample import MASK_ROUNDING
+from .resample import MASK_ROUNDING, resize, resize_visible
 from .scene_measures import SceneMeasures, measure_scene, real_surroundings
 from .screening import depth_rising_screening
 
@@ -59,8 +58,9 @@ class Settings(NamedTuple):
     """Each as an effect on the picture; the defaults are the automatic values.
 
     edge_softness 0..2: how far the target reaches into a hard edge of a tight mask. color_fidelity 0..2: how far the middle of
-    a loosely cut object keeps its own colours, and above 1 of one in mixed and same scene mode. color_containment 0..2: 0 never, 2 always fits lightness and chroma to the
-    target's. color_match 0..1: share of the way to the mean and contrast of the colours around."""
+    a loosely cut object keeps its own colours, and above 1 of one in mixed and same scene mode. color_containment 0..2: 0
+    never, 2 always fits lightness and chroma to the target's. color_match 0..1: share of the way to the mean and
+    contrast of the colours around."""
 
     edge_softness: float = 1.0
     color_fidelity: float = 1.0
@@ -77,22 +77,20 @@ def plan_seating(object: Tensor, mask: Tensor, target: Tensor, mode: str | None 
     measures = measure_scene(object, mask, target)
     if measures is None:
         return None
-    object, mask = _reduced(object), _reduced(mask)
-    if target.shape[1] == 4:  # hidden colours of transparent pixels count nothing
-        alpha = _reduced(target[:, 3:])
-        target = torch.cat([_reduced(target[:, :3] * target[:, 3:]) / alpha.clamp_min(1e-6), alpha], 1)
-    else:
-        target = _reduced(target)
+    factor = min(1.0, STATISTICS_SIZE / max(mask.shape[-2:]))
+    size = [max(1, round(length * factor)) for length in mask.shape[-2:]]
+    object, mask = resize(object, size), resize(mask, size)
+    target, alpha = resize_visible(target, size)
+    visible = alpha > 0.5
     solid = mask >= mask.max() / 2
     outside = distance_to_outside(~solid, int(MATCH_RING * float(solid.sum()) ** 0.5) + 2)
-    visible = target[:, 3:] > 0.5 if target.shape[1] == 4 else torch.ones_like(solid)
     # Statistics are of the object, without the rim that may hold background, unless there is nothing else.
     depth = distance_to_outside(solid, STATISTICS_SIZE)
     core = depth > min(4.0, float(depth.max()) / 2)
     ring = (outside > 0) & (outside <= outside.max() - 1) & visible
     contour = (outside > 0) & (outside < 2) & visible
 
-    object_pixels, target_pixels = (_pixels(srgb_to_oklab(image[:, :3])) for image in (object, target))
+    object_pixels, target_pixels = (_pixels(srgb_to_oklab(image)) for image in (object, target))
     own = object_pixels[core.flatten()]
 
     def seen(where: Tensor) -> Tensor:
@@ -102,7 +100,7 @@ def plan_seating(object: Tensor, mask: Tensor, target: Tensor, mode: str | None 
                 return target_pixels[candidate.flatten()]
         return own
 
-    step = srgb_to_lab(target[:, :3]) - srgb_to_lab(object)
+    step = srgb_to_lab(target) - srgb_to_lab(object)
     ground_step = float(_pixels(step)[contour.flatten()].mean(0).norm()) if contour.any() else float("inf")
     return Plan(
         mode or decide(measures),
@@ -220,14 +218,6 @@ def _mean_color(loose: Tensor, tight: Tensor) -> Tensor:
         return (loose + tight) / 2
     shown = tight[:, 3:]
     return (loose + shown * tight[:, :3]) / (1 + shown)
-
-
-def _reduced(image: Tensor) -> Tensor:
-    factor = min(1.0, STATISTICS_SIZE / max(image.shape[-2:]))
-    if factor == 1:
-        return image
-    size = [max(1, round(length * factor)) for length in image.shape[-2:]]
-    return F.interpolate(image, size, mode="bilinear", antialias=True)
 
 
 def _pixels(image: Tensor) -> Tensor:

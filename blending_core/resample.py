@@ -1,6 +1,7 @@
 """Antialiased cubic resampling of pictures and of pictures with a mask."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 # Mask values closer than this to 0 or 1 are taken for it: resampling leaves traces there that 8 bits cannot show.
@@ -62,3 +63,16 @@ def unpremultiply(channels: Tensor) -> tuple[Tensor, Tensor]:
     mask = torch.where(mask > 1 - MASK_ROUNDING, torch.ones_like(mask), mask)
     image = torch.where(mask > 0, weighted / weight.clamp_min(MASK_ROUNDING), image)
     return image.clamp(0, 1), mask
+
+
+def resize(image: Tensor, size: list[int]) -> Tensor:
+    """Antialiased bilinear resize, for measuring; `size`: height and width."""
+    return F.interpolate(image, size, mode="bilinear", antialias=True)
+
+
+def resize_visible(image: Tensor, size: list[int]) -> tuple[Tensor, Tensor]:
+    """`resize` of an RGB or RGBA picture as colour and alpha; hidden colours of transparent pixels have no part in it."""
+    color = image[:, :3]
+    alpha = image[:, 3:] if image.shape[1] == 4 else torch.ones_like(image[:, :1])
+    color, alpha = resize(color * alpha, size), resize(alpha, size)
+    return color / alpha.clamp_min(1e-6), alpha

@@ -7,7 +7,6 @@ picture and its enlargement get the same numbers. Lengths below are pixels of th
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .blur import masked_mean
@@ -16,6 +15,7 @@ from .differences import forward_differences, pairwise
 from .distance import distance_to_outside
 from .guidance import is_cut_out
 from .region import spanned_region
+from .resample import resize, resize_visible
 
 WORKING_DIAMETER = 128  # square root of the object's area
 LONGEST_SIDE = 512  # of the working picture; only an object of far-flung specks is measured smaller
@@ -66,17 +66,11 @@ def measure_scene(object: Tensor, mask: Tensor, target: Tensor) -> SceneMeasures
     factor = min(WORKING_DIAMETER / diameter, LONGEST_SIDE / max(real.shape[-2:]))
     size = [max(1, round(length * factor)) for length in real.shape[-2:]]
 
-    def resized(image: Tensor) -> Tensor:
-        return F.interpolate(image.float(), size, mode="bilinear", antialias=True)
-
-    color, alpha = target[part][:, :3], target[part][:, 3:]
-    if alpha.shape[1] == 0:
-        alpha = torch.ones_like(color[:, :1])
-    color, alpha = resized(color * alpha), resized(alpha)  # hidden colours have no part in it
-    source, target = srgb_to_lab(resized(object[part])), srgb_to_lab(color / alpha.clamp_min(1e-6))
-    real = resized(real) > 0.99
+    target, alpha = resize_visible(target[part], size)
+    source, target = srgb_to_lab(resize(object[part], size)), srgb_to_lab(target)
+    real = resize(real.to(alpha.dtype), size) > 0.99
     seen = real & (alpha > 0.99)
-    distances = [signed_distance(resized(support[part]) > 0.5) for support in supports]
+    distances = [signed_distance(resize(support[part].to(alpha.dtype), size) > 0.5) for support in supports]
     tightness = None
     if not is_cut_out(object[part], supports[0][part]).item():
         measured = [contour_tightness(source, distance, real) for distance in distances]

@@ -4,7 +4,6 @@ import logging
 
 import torch
 from comfy_api.latest import io
-from torch import Tensor
 
 from ..blending_core import auto_blend
 from ..blending_core import guidance as fields
@@ -99,7 +98,7 @@ class PoissonBlend(io.ComfyNode):
     def execute(cls, object, mask, target, guidance, color_fidelity, surroundings, feather) -> io.NodeOutput:
         require_numbers_in_range(cls, color_fidelity=color_fidelity, feather=feather)
         batch = _read_inputs(object, mask, target)
-        _warn_of_empty_masks("Poisson Blend", mask)
+        _warn_of_empty_masks("Poisson Blend", batch)
 
         def blend(*region, on_step):
             return _poisson_blend(*region, on_step, guidance, color_fidelity, surroundings, feather)
@@ -205,7 +204,7 @@ class AutoBlend(io.ComfyNode):
     def execute(cls, object, mask, target, mode, **settings) -> io.NodeOutput:
         require_numbers_in_range(cls, **settings)
         batch = _read_inputs(object, mask, target)
-        _warn_of_empty_masks("Auto Blend", mask)
+        _warn_of_empty_masks("Auto Blend", batch)
         chosen = None if mode in (cls.AUTO, cls.AUTO_BY_FIRST_FRAME) else mode
         settings = auto_blend.Settings(**settings)
         progress = Progress(PROGRESS_STEPS * len(batch))
@@ -261,8 +260,8 @@ def _read_inputs(object, mask, target) -> Batch:
     return Batch(object=object[:, :3], mask=mask, target=target)
 
 
-def _warn_of_empty_masks(node: str, mask: Tensor) -> None:
-    filled = mask.flatten(1).any(1).tolist()
+def _warn_of_empty_masks(node: str, batch: Batch) -> None:
+    filled = batch.inputs["mask"].flatten(1).any(1).tolist()
     if not all(filled):
         logger.warning("%s: mask is empty in %s; the target is returned unchanged there", node, some_of(filled))
 

@@ -85,6 +85,15 @@ def test_an_empty_first_frame_decides_nothing(host, caplog):
     assert "mask is empty in 1 of 2 frames" in caplog.text
 
 
+@pytest.mark.parametrize("node", ["DeepBlend_AutoBlend", "DeepBlend_PoissonBlend"])
+def test_a_mask_without_a_batch_is_one_frame(host, caplog, node):
+    object_, masks, target = outline_and_margin()
+    inputs = {"object": object_, "target": target}
+    plain, batched = (host.run_node(node, **inputs, mask=mask) for mask in (masks[0], masks[:1]))
+    assert torch.equal(plain[0], batched[0])
+    assert "mask is empty" not in caplog.text
+
+
 @pytest.mark.parametrize("mode", MODES[2:])
 def test_the_mode_can_be_chosen(host, mode):
     object_, masks, target = outline_and_margin()
