@@ -81,9 +81,9 @@ def _share(image: Tensor, mask: Tensor, real: Tensor, diameter: float) -> Tensor
     if factor > 1:
         fields = F.interpolate(fields, scale_factor=factor, mode="bilinear")[..., :height, :width]
     a, b, confidence, least = fields.split([3, 1, 1, 1], 1)
-    # Where object and background cannot be told apart the filter would only blur the mask.
     share = (a * image).sum(1, keepdim=True) + b
     share = ((share - FILTER_TRACE) / (1 - 2 * FILTER_TRACE)).clamp(0, 1)
+    # Where object and background cannot be told apart the filter would only blur the mask.
     share = torch.lerp(inside, share, confidence)
     return torch.maximum(share, least) * inside
 
