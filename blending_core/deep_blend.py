@@ -1,0 +1,225 @@
+"""Deep blending: the object's pixels are optimised until gradient, content and style agree with both pictures.
+
+Zhang, Wen and Shi 2020, "Deep Image Blending". Stage 1 minimises gradient, content and style loss (algorithm 1), stage 2
+refines the style and holds the content of stage 1's picture (algorithm 2), with the saturation loss of Xue et al. 2023.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .color import oklab_to_srgb, srgb_to_oklab
+from .composite import composite
+from .differences import adjoint_differences, forward_differences
+from .feature_model import FeatureModel, Features, aligned_region, features_in_tiles
+from .guidance import RING_END, is_cut_out, without_surroundings
+from .histogram import SAMPLES, Distribution, histogram_loss, measure_distribution
+from .lbfgs import minimize
+from .losses import content_loss, gradient_loss, gram_matrix, laplacian, style_loss, total_variation
+from .poisson import OnStep
+from .recipes import Weights
+from .region import spanned_region
+from .saturation import SaturationLoss, SaturationSettings
+
+LEAST_SIDE = 16  # pixels; smaller pictures have no deep features and are continued by their border
+
+STATISTICS_OF_OBJECT, STATISTICS_OF_PICTURE = "object", "picture"
+History = dict[str, list[float]]
+
+
+class Settings(NamedTuple):
+    """weights: of the loss terms. evaluations: the most that are made of them. statistics: whether the style is that of the
+    "object" (its Gram matrices under the mask) or of the whole "picture" (as in the papers), against the whole target's.
+    keep_color 0..1: the part of the object's own chroma that is given back at the end. saturation: its form and region;
+    its weight is among the weights."""
+
+    weights: Weights
+    evaluations: int
+    keep_color: float = 0.0
+    statistics: str = STATISTICS_OF_OBJECT
+    saturation: SaturationSettings = SaturationSettings()
+
+
+def deep_blend(
+    reference: Tensor,
+    mask: Tensor,
+    target: Tensor,
+    start: Tensor,
+    model: FeatureModel,
+    settings: Settings,
+    on_step: OnStep | None = None,
+) -> tuple[Tensor, History]:
+    """Optimise the pixels where the mask is above 0.
+
+    reference: `[1, 3, H, W]`, whose gradients and content are kept: the object on the target's canvas with its surroundings,
+    or a picture in which it is blended already. mask: `[1, 1, H, W]` in 0..1, not empty. target: `[1, 3 or 4, H, W]`. start:
+    `[1, 3, H, W]`, the composite to begin with. model: on the pictures' device.
+
+    Returns the picture, bit-equal to the target where the mask is 0, and the weighted loss terms of every evaluation, "total"
+    first. Deterministic. To be called with gradients enabled and outside of inference mode.
+    """
+    size = target.shape[-2:]
+    padding = (0, max(LEAST_SIDE - size[1], 0), 0, max(LEAST_SIDE - size[0], 0))
+    if any(padding):
+        reference, target, start = (F.pad(image, padding, mode="replicate") for image in (reference, target, start))
+        mask = F.pad(mask, padding)
+    problem = _Problem(reference, mask, target, start, model, settings)
+    history: History = {}
+
+    def evaluate(values: Tensor) -> tuple[float, Tensor]:
+        values = values.detach().requires_grad_()
+        image = problem.composite_of(values)
+        terms = problem.terms(image)
+        total = sum(terms.values())
+        (gradient,) = torch.autograd.grad(total, values)
+        _record(history, {"total": total, **terms})
+        if on_step is not None:
+            latest = {name: values[-1] for name, values in history.items()}
+            on_step(len(history["total"]), settings.evaluations, latest, image.detach())
+        return history["total"][-1], gradient
+
+    pixels = problem.picture_of(minimize(evaluate, problem.start, settings.evaluations))
+    if settings.keep_color:
+        pixels = _give_back_chroma(pixels, problem.own_color, settings.keep_color)
+    result = target.clone()
+    result[(..., *problem.part)] = composite(pixels, *problem.mask_and_target)
+    return result[..., : size[0], : size[1]], history
+
+
+class _Problem:
+    """What stays the same during the optimisation, for the part of the picture that the object has an effect on."""
+
+    def __init__(self, reference, mask, target, start, model, settings):
+        size, inside = target.shape[-2:], mask > 0
+        whole_picture = settings.statistics == STATISTICS_OF_PICTURE
+        if whole_picture:
+            self.part = slice(0, size[0]), slice(0, size[1])
+        else:
+            margin = max(settings.saturation.width, RING_END)
+            self.part = aligned_region(spanned_region(inside[0, 0], margin), size, model)
+        color, visible = target[:, :3], target[:, 3:]
+        if not visible.shape[1]:
+            visible = torch.ones_like(mask)
+        # A transparent pixel's hidden colour says nothing; the object's own surroundings make no false edge there.
+        color = torch.lerp(reference, color, visible)
+
+        def cut(image):
+            return image[(..., *self.part)]
+
+        self.model, self.weights = model, settings.weights
+        if not visible.any():
+            self.weights = self.weights._replace(style=0.0, histogram=0.0)  # there is nothing to take the style of
+        self.mask_and_target = cut(mask), cut(target)
+        self.inside, self.mask, self.color = cut(inside), cut(mask), cut(color)
+        # The weight that `composite` gives the object's colour; over an opaque target it is the mask.
+        self.mixing = self.mask / (self.mask + (1 - self.mask) * cut(visible)).clamp_min(torch.finfo(mask.dtype).tiny)
+        unmixed_start = self._unmixed(cut(start))
+        self.start = self._values_of(unmixed_start)
+        # Only an already blended picture equals the target around the mask.
+        blended = torch.equal(reference.where(~inside, color), color)
+        self.own_color = self._unmixed(cut(reference)) if blended else cut(reference)
+        self._prepare_gradient(cut(reference), blended)
+        self._prepare_features(cut(reference), self._composite(unmixed_start), color, visible, whole_picture)
+        if self.weights.saturation:
+            self.saturation_loss = SaturationLoss(mask, color, settings.saturation, self.part)
+
+    def _prepare_gradient(self, reference, blended):
+        """Guidance of the gradient loss."""
+        if blended:
+            self.guidance = laplacian(reference)
+            return
+        differences = forward_differences(reference)
+        if is_cut_out(reference, self.inside).item():
+            differences = without_surroundings(differences, self.inside)
+        self.guidance = self.mask * adjoint_differences(differences) + (1 - self.mask) * laplacian(self.color)
+
+    def _prepare_features(self, reference, start, color, visible, whole_picture):
+        """What the losses on features compare with."""
+        model, weights = self.model, self.weights
+        self.masks = model.layer_masks(self.mask)
+        self.counted = (
+            {layer: torch.ones_like(mask) for layer, mask in self.masks.items()} if whole_picture else self.masks
+        )
+        with torch.no_grad():
+            if weights.content:
+                features = model(reference)
+                self.references = {layer: features[layer] for layer in model.content_layers}
+            if weights.style or weights.histogram:
+                self.target_grams, self.distributions = _statistics(
+                    model, color, visible, with_distributions=weights.histogram
+                )
+                self.start_grams = self._grams(model(start))
+
+    def picture_of(self, values: Tensor) -> Tensor:
+        """Colours Z of the object, the target's elsewhere: `[1, 3, h, w]`."""
+        return self.color.masked_scatter(self.inside, values)
+
+    def composite_of(self, values: Tensor) -> Tensor:
+        """B = m Z + (1 - m) T."""
+        return self._composite(self.picture_of(values))
+
+    def terms(self, image: Tensor) -> dict[str, Tensor]:
+        """The loss terms of a composite, each with its weight; terms of weight 0 are left out."""
+        weights, terms = self.weights, {}
+        if weights.gradient:
+            terms["gradient"] = weights.gradient * gradient_loss(image, self.guidance, self.mask)
+        if weights.content or weights.style or weights.histogram:
+            features = self.model(image)
+        if weights.content:
+            terms["content"] = weights.content * content_loss(features, self.references, self.masks)
+        if weights.style:
+            terms["style"] = weights.style * style_loss(self._grams(features), self.target_grams, self.start_grams)
+        if weights.histogram:
+            terms["histogram"] = weights.histogram * histogram_loss(features, self.distributions, self.masks)
+        if weights.total_variation:
+            terms["total variation"] = weights.total_variation * total_variation(image, self.mask)
+        if weights.saturation:
+            terms["saturation"] = weights.saturation * self.saturation_loss(image)
+        return terms
+
+    def _grams(self, features: Features) -> Features:
+        return {layer: gram_matrix(features[layer], self.counted[layer]) for layer in self.model.style_layers}
+
+    def _composite(self, pixels: Tensor) -> Tensor:
+        return torch.where(self.inside, torch.lerp(self.color, pixels, self.mixing), self.color)
+
+    def _unmixed(self, image: Tensor) -> Tensor:
+        """The colours Z whose composite is the image, as far as there are such."""
+        mixing = self.mixing.where(self.inside, torch.ones_like(self.mixing))
+        return (self.color + (image - self.color) / mixing).clamp(0, 1)
+
+    def _values_of(self, pixels: Tensor) -> Tensor:
+        return pixels[self.inside.expand_as(pixels)]
+
+
+def _statistics(
+    model: FeatureModel, target: Tensor, visible: Tensor, with_distributions: bool
+) -> tuple[Features, dict[str, Distribution]]:
+    """Gram matrices of the style layers over all that is to be seen of the target, and the distributions of their values."""
+    sums, totals, samples = {}, {}, {}
+    for maps, part in features_in_tiles(model, target):
+        shares = model.layer_masks(visible[(..., *part)])
+        for layer in model.style_layers:
+            features, share = maps[layer], shares[layer]
+            total = share.sum()
+            sums[layer] = sums.get(layer, 0) + gram_matrix(features, share) * total
+            totals[layer] = totals.get(layer, 0) + total
+            if with_distributions:
+                step = -(-target.shape[-2] * target.shape[-1] // (model.strides[layer] ** 2 * SAMPLES))
+                seen = features[0].flatten(1)[:, share.flatten() > 0]
+                samples.setdefault(layer, []).append(seen[:, ::step])
+    grams = {layer: matrix / totals[layer].clamp_min(torch.finfo(target.dtype).tiny) for layer, matrix in sums.items()}
+    return grams, {layer: measure_distribution(torch.cat(values, 1)) for layer, values in samples.items()}
+
+
+def _give_back_chroma(pixels: Tensor, own_color: Tensor, share: float) -> Tensor:
+    """`share` of the object's own chroma with the lightness of the optimised pixels."""
+    optimised, own = srgb_to_oklab(pixels), srgb_to_oklab(own_color)
+    return oklab_to_srgb(torch.cat([optimised[:, :1], torch.lerp(optimised[:, 1:], own[:, 1:], share)], 1))
+
+
+def _record(history: History, terms: dict[str, Tensor]) -> None:
+    for name, value in zip(terms, torch.stack(list(terms.values())).tolist(), strict=True):
+        history.setdefault(name, []).append(value)

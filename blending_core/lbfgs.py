@@ -1,0 +1,92 @@
+"""L-BFGS in a box: Nocedal and Wright 2006, algorithm 7.4, with projected steps (Bertsekas 1982)."""
+
+from collections import deque
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+HISTORY = 10
+FIRST_CHANGE = 0.02  # largest change of a value in the first step, when nothing is known of the curvature
+DECREASE = 1e-4  # of what the slope promises, that a step must keep (Armijo)
+CURVATURE = 1e-8  # least cosine between a step and the change of the gradient that is remembered
+WINDOW, PROGRESS = 5, 1e-3  # stop when so many evaluations lowered the value by less than this part of it
+
+Evaluate = Callable[[Tensor], tuple[float, Tensor]]
+
+
+def minimize(evaluate: Evaluate, start: Tensor, evaluations: int) -> Tensor:
+    """The best point found in the box 0..1, never worse than the start, which lies in it.
+
+    evaluate: gives a point's value and its gradient; it may raise to stop. start: any shape. evaluations: the most that are
+    made; fewer are, when further progress is small.
+    """
+    point = start
+    value, gradient = evaluate(point)
+    pairs: deque[tuple[Tensor, Tensor, float]] = deque(maxlen=HISTORY)
+    values = [value]
+    while len(values) < evaluations and not _has_settled(values):
+        direction = _direction(point, gradient, pairs)
+        slope = _dot(direction, gradient)
+        if not slope < 0 and pairs:
+            pairs.clear()
+            continue
+        if not slope < 0:
+            break  # no way leads down inside the box
+        step = 1.0 if pairs else FIRST_CHANGE / float(direction.abs().max())
+        while len(values) < evaluations:
+            moved = (point + step * direction).clamp(0, 1)
+            change = moved - point
+            promised = _dot(change, gradient)
+            new_value, new_gradient = evaluate(moved)
+            values.append(min(new_value, values[-1]))
+            if new_value <= value + DECREASE * promised and promised < 0:
+                _remember(pairs, change, new_gradient - gradient)
+                point, value, gradient = moved, new_value, new_gradient
+                break
+            step *= _shorter(value, promised, new_value)
+            if step * float(direction.abs().max()) < 1e-7:
+                if not pairs:
+                    return point
+                pairs.clear()
+                break
+    return point
+
+
+def _has_settled(values: list[float]) -> bool:
+    return len(values) > WINDOW and values[-1 - WINDOW] - values[-1] <= PROGRESS * abs(values[-1])
+
+
+def _direction(point: Tensor, gradient: Tensor, pairs: deque[tuple[Tensor, Tensor, float]]) -> Tensor:
+    """Minus the inverse Hessian's estimate times the gradient, along what is free to move."""
+    held = ((point <= 0) & (gradient > 0)) | ((point >= 1) & (gradient < 0))
+    direction = torch.where(held, torch.zeros_like(gradient), -gradient)
+    scales = []
+    for change, turn, product in reversed(pairs):
+        scale = _dot(change, direction) / product
+        scales.append(scale)
+        direction = direction - scale * turn
+    if pairs:
+        change, turn, product = pairs[-1]
+        direction = direction * (product / _dot(turn, turn))
+    for (change, turn, product), scale in zip(pairs, reversed(scales), strict=True):
+        direction = direction + (scale - _dot(turn, direction) / product) * change
+    return torch.where(held, torch.zeros_like(direction), direction)
+
+
+def _remember(pairs: deque[tuple[Tensor, Tensor, float]], change: Tensor, turn: Tensor) -> None:
+    product = _dot(change, turn)
+    if product > CURVATURE * (_dot(change, change) * _dot(turn, turn)) ** 0.5:
+        pairs.append((change, turn, product))
+
+
+def _shorter(value: float, promised: float, new_value: float) -> float:
+    """Where the parabola through both values and the slope is lowest, between a tenth and a half of the step."""
+    bend = new_value - value - promised
+    if not 0 < bend < float("inf"):  # infinite and undefined values too
+        return 0.1
+    return min(max(-promised / (2 * bend), 0.1), 0.5)
+
+
+def _dot(a: Tensor, b: Tensor) -> float:
+    return float((a * b).sum(dtype=torch.float64))

@@ -1,0 +1,131 @@
+"""VGG-16 and VGG-19 (Simonyan and Zisserman 2015) as feature models, from weights that name layers as torchvision does."""
+
+import re
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .feature_model import FeatureModel, Features, calibration_picture
+
+# Convolutions in each block; pooling halves the picture between blocks. Layer i of the network is `features.i`.
+BLOCKS = {"VGG-16": (2, 2, 3, 3, 3), "VGG-19": (2, 2, 4, 4, 4)}
+# Gatys et al. 2016 for VGG-19; the public code of Deep Image Blending for VGG-16.
+STYLE_LAYERS = {
+    "VGG-16": ("relu1_2", "relu2_2", "relu3_3", "relu4_3"),
+    "VGG-19": ("relu1_1", "relu2_1", "relu3_1", "relu4_1"),
+}
+CONTENT_LAYERS = ("relu2_2", "relu2_1", "relu1_2", "relu1_1")  # the first of them that the file has
+IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+ACCEPTED = "weights of VGG-16 or VGG-19 with torchvision's names (features.0.weight, features.0.bias, ...) are accepted"
+
+
+class VGG(FeatureModel):
+    """The convolutions up to the deepest layer that the losses use; what lies beyond is not kept.
+
+    architecture: "VGG-16" or "VGG-19". A file cut off before the two differ (at relu3_3) counts as VGG-19.
+    """
+
+    def __init__(self, weights: dict[str, Tensor]):
+        """Take weights with torchvision's names, of a whole or a truncated network; other entries than
+        `features` are left aside, and so are convolutions deeper than the deepest style layer.
+
+        Raises:
+            ValueError: if these are not the weights of such a network.
+        """
+        super().__init__()
+        present = _convolutions(weights)
+        self.architecture = _architecture(present)
+        names = _layer_names(self.architecture)
+        layers = [names[index] for index in sorted(present)]
+        self.style_layers = tuple(layer for layer in STYLE_LAYERS[self.architecture] if layer in layers)
+        self.content_layers = (next(layer for layer in CONTENT_LAYERS if layer in layers),)
+        needed = max(layers.index(layer) for layer in (*self.style_layers, *self.content_layers))
+        self.layers = layers[: needed + 1]
+        self.convolutions = nn.ModuleList()
+        channels = 3
+        for index in sorted(present)[: needed + 1]:
+            weight, bias = weights[f"features.{index}.weight"], weights.get(f"features.{index}.bias")
+            _check_convolution(index, weight, bias, channels)
+            channels = len(weight)
+            convolution = nn.Conv2d(weight.shape[1], channels, 3, padding=1, device="meta")
+            convolution.load_state_dict({"weight": weight.float(), "bias": bias.float()}, assign=True)
+            self.convolutions.append(convolution)
+        self.requires_grad_(False)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
+        self.register_buffer("deviation", torch.tensor(IMAGENET_DEVIATION).view(1, 3, 1, 1))
+        self.strides, self.reach = self._geometry()
+        self.gains = self._calibrate()
+
+    def forward(self, picture: Tensor) -> Features:
+        return {layer: self.gains[layer] * maps for layer, maps in self.activations(picture).items()}
+
+    def activations(self, picture: Tensor) -> Features:
+        """Activations of the layers that the losses use, as torchvision's network gives them."""
+        kept = {*self.style_layers, *self.content_layers}
+        maps, activations = (picture - self.mean) / self.deviation, {}
+        for layer, convolution in zip(self.layers, self.convolutions, strict=True):
+            if layer.endswith("_1") and layer != "relu1_1":
+                maps = F.max_pool2d(maps, 2)
+            maps = F.relu(convolution(maps))
+            if layer in kept:
+                activations[layer] = maps
+        return activations
+
+    def _geometry(self) -> tuple[dict[str, int], int]:
+        """Strides of the kept layers, and the reach: each convolution adds its stride, each pooling that before it."""
+        strides, reach, stride = {}, 0, 1
+        for layer in self.layers:
+            if layer.endswith("_1") and layer != "relu1_1":
+                reach, stride = reach + stride, 2 * stride
+            reach += stride
+            strides[layer] = stride
+        kept = {*self.style_layers, *self.content_layers}
+        return {layer: stride for layer, stride in strides.items() if layer in kept}, reach
+
+    def _calibrate(self) -> dict[str, float]:
+        """Factors that give every layer a mean of 1 on the calibration picture."""
+        with torch.no_grad():
+            means = {layer: float(maps.mean()) for layer, maps in self.activations(calibration_picture()).items()}
+        silent = [layer for layer, mean in means.items() if not 0 < mean < float("inf")]
+        if silent:
+            raise ValueError(f"{silent[0]} does not respond to a picture (mean {means[silent[0]]}); {ACCEPTED}")
+        return {layer: 1 / mean for layer, mean in means.items()}
+
+
+def _convolutions(weights: dict[str, Tensor]) -> set[int]:
+    """Places in `features` of all convolutions that the weights hold."""
+    places = {int(match[1]) for name in weights if (match := re.fullmatch(r"features\.(\d+)\.weight", name))}
+    if 0 not in places:
+        names = ", ".join(sorted(weights)[:3]) or "nothing"
+        raise ValueError(f"features.0.weight is missing (there is {names}); {ACCEPTED}")
+    return places
+
+
+def _architecture(present: set[int]) -> str:
+    for architecture in ("VGG-19", "VGG-16"):
+        places = list(_layer_names(architecture))
+        if present == set(places[: len(present)]):
+            return architecture
+    raise ValueError(f"convolutions stand at features {sorted(present)}, where neither network has them; {ACCEPTED}")
+
+
+def _layer_names(architecture: str) -> dict[int, str]:
+    """Names of the layers by the place of their convolution: {0: "relu1_1", 2: "relu1_2", 5: "relu2_1", ...}."""
+    names, place = {}, 0
+    for block, count in enumerate(BLOCKS[architecture], 1):
+        for index in range(1, count + 1):
+            names[place] = f"relu{block}_{index}"
+            place += 2  # a convolution and its rectification
+        place += 1  # pooling
+    return names
+
+
+def _check_convolution(place: int, weight: Tensor, bias: Tensor | None, channels: int) -> None:
+    if weight.dim() != 4 or tuple(weight.shape[1:]) != (channels, 3, 3) or not weight.is_floating_point():
+        raise ValueError(
+            f"features.{place}.weight has the shape {list(weight.shape)} where [filters, {channels}, 3, 3] belongs; {ACCEPTED}"
+        )
+    if bias is None or tuple(bias.shape) != (len(weight),):
+        found = "is missing" if bias is None else f"has the shape {list(bias.shape)}"
+        raise ValueError(f"features.{place}.bias {found} where [{len(weight)}] belongs; {ACCEPTED}")
