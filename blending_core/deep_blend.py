@@ -25,6 +25,9 @@ from .saturation import SaturationLoss, SaturationSettings
 
 LEAST_SIDE = 16  # pixels; smaller pictures have no deep features and are continued by their border
 
+# Copies of the activations that a pass through the network and back holds, and of the picture that the optimiser does.
+ACTIVATION_COPIES, PICTURE_COPIES = 3, 40
+
 STATISTICS_OF_OBJECT, STATISTICS_OF_PICTURE = "object", "picture"
 History = dict[str, list[float]]
 
@@ -86,6 +89,16 @@ def deep_blend(
     result = target.clone()
     result[(..., *problem.part)] = composite(pixels, *problem.mask_and_target)
     return result[..., : size[0], : size[1]], history
+
+
+def working_bytes(mask: Tensor, target: Tensor, model: FeatureModel, statistics: str) -> int:
+    """About the memory that `deep_blend` takes beside its inputs, on the pictures' device."""
+    size = target.shape[-2:]
+    rows, columns = slice(0, size[0]), slice(0, size[1])
+    if statistics == STATISTICS_OF_OBJECT:
+        rows, columns = aligned_region(spanned_region(mask[0, 0] > 0), size, model)
+    pixels = (rows.stop - rows.start) * (columns.stop - columns.start)
+    return 4 * pixels * (ACTIVATION_COPIES * model.values_per_pixel + PICTURE_COPIES * 3)
 
 
 class _Problem:

@@ -27,12 +27,14 @@ class FeatureModel(nn.Module):
     style_layers, content_layers: the layers that each loss compares.
     strides: of each layer, in pixels of the picture.
     reach: how far, in pixels, a pixel of the picture can be from the features that it has a part in.
+    values_per_pixel: of all activations together, for each pixel of the picture.
     """
 
     style_layers: tuple[str, ...]
     content_layers: tuple[str, ...]
     strides: dict[str, int]
     reach: int
+    values_per_pixel: float
 
     @property
     def alignment(self) -> int:

@@ -54,7 +54,7 @@ class VGG(FeatureModel):
         self.requires_grad_(False)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
         self.register_buffer("deviation", torch.tensor(IMAGENET_DEVIATION).view(1, 3, 1, 1))
-        self.strides, self.reach = self._geometry()
+        self.strides, self.reach, self.values_per_pixel = self._geometry()
         self.gains = self._calibrate()
 
     def forward(self, picture: Tensor) -> Features:
@@ -72,16 +72,18 @@ class VGG(FeatureModel):
                 activations[layer] = maps
         return activations
 
-    def _geometry(self) -> tuple[dict[str, int], int]:
-        """Strides of the kept layers, and the reach: each convolution adds its stride, each pooling that before it."""
-        strides, reach, stride = {}, 0, 1
-        for layer in self.layers:
+    def _geometry(self) -> tuple[dict[str, int], int, float]:
+        """Strides of the kept layers; the reach, to which each convolution adds its stride and each pooling that before
+        it; and the number of activations per pixel."""
+        strides, reach, stride, values = {}, 0, 1, 0.0
+        for layer, convolution in zip(self.layers, self.convolutions, strict=True):
             if layer.endswith("_1") and layer != "relu1_1":
                 reach, stride = reach + stride, 2 * stride
             reach += stride
+            values += 2 * convolution.out_channels / stride**2  # before and after rectification
             strides[layer] = stride
         kept = {*self.style_layers, *self.content_layers}
-        return {layer: stride for layer, stride in strides.items() if layer in kept}, reach
+        return {layer: stride for layer, stride in strides.items() if layer in kept}, reach, values
 
     def _calibrate(self) -> dict[str, float]:
         """Factors that give every layer a mean of 1 on the calibration picture."""

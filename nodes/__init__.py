@@ -3,6 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .blend import AutoBlend, PoissonBlend
+from .deep import DeepBlendStage1, DeepBlendStage2, LoadPerceptualModel, SaturationLoss
 from .mask import MaskMorphology
 from .place import PlaceObject
 from .segment import GrabCutMask
@@ -10,7 +11,17 @@ from .segment import GrabCutMask
 
 class DeepBlendExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [GrabCutMask, MaskMorphology, PlaceObject, AutoBlend, PoissonBlend]
+        return [
+            GrabCutMask,
+            MaskMorphology,
+            PlaceObject,
+            AutoBlend,
+            PoissonBlend,
+            LoadPerceptualModel,
+            DeepBlendStage1,
+            SaturationLoss,
+            DeepBlendStage2,
+        ]
 
 
 async def comfy_entrypoint() -> DeepBlendExtension:

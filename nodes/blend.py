@@ -15,25 +15,12 @@ from ..blending_core.poisson_blend import poisson_blend
 from ..blending_core.region import spanned_region
 from ..blending_core.screening import depth_rising_screening
 from .host import Progress, make_room, output_image, output_mask
-from .inputs import Batch, read_image, read_mask, require_mask_of, require_numbers_in_range, require_same_size, some_of
+from .inputs import placed_object_inputs, read_placed_object, require_numbers_in_range, warn_of_empty_masks
 
 logger = logging.getLogger(__name__)
 
 # Copies of the float32 RGB region of the object that blending holds at most, the solver's coarse grids included.
 WORKING_COPIES = 24
-
-
-def _placed_object() -> list[io.Input]:
-    """Inputs that every blending node begins with."""
-    return [
-        io.Image.Input(
-            "object", tooltip="The object on the target's canvas, with its surroundings: from Place Object."
-        ),
-        io.Mask.Input("mask", tooltip="The object on the target's canvas: from Place Object."),
-        io.Image.Input(
-            "target", tooltip="The picture that receives the object. It stays untouched where the mask is 0."
-        ),
-    ]
 
 
 class PoissonBlend(io.ComfyNode):
@@ -57,7 +44,7 @@ class PoissonBlend(io.ComfyNode):
                 "mixed",
             ],
             inputs=[
-                *_placed_object(),
+                *placed_object_inputs(),
                 io.Combo.Input(
                     "guidance",
                     options=["source", "mixed", "monochrome"],
@@ -97,8 +84,8 @@ class PoissonBlend(io.ComfyNode):
     @classmethod
     def execute(cls, object, mask, target, guidance, color_fidelity, surroundings, feather) -> io.NodeOutput:
         require_numbers_in_range(cls, color_fidelity=color_fidelity, feather=feather)
-        batch = _read_inputs(object, mask, target)
-        _warn_of_empty_masks("Poisson Blend", batch)
+        batch = read_placed_object(mask, target, object=object)
+        warn_of_empty_masks("Poisson Blend", batch)
 
         def blend(*region, on_step):
             return _poisson_blend(*region, on_step, guidance, color_fidelity, surroundings, feather)
@@ -139,7 +126,7 @@ class AutoBlend(io.ComfyNode):
                 "composite",
             ],
             inputs=[
-                *_placed_object(),
+                *placed_object_inputs(),
                 io.Combo.Input(
                     "mode",
                     options=[
@@ -203,8 +190,8 @@ class AutoBlend(io.ComfyNode):
     @classmethod
     def execute(cls, object, mask, target, mode, **settings) -> io.NodeOutput:
         require_numbers_in_range(cls, **settings)
-        batch = _read_inputs(object, mask, target)
-        _warn_of_empty_masks("Auto Blend", batch)
+        batch = read_placed_object(mask, target, object=object)
+        warn_of_empty_masks("Auto Blend", batch)
         chosen = None if mode in (cls.AUTO, cls.AUTO_BY_FIRST_FRAME) else mode
         settings = auto_blend.Settings(**settings)
         progress = Progress(PROGRESS_STEPS * len(batch))
@@ -251,19 +238,6 @@ def _explain(plan: auto_blend.Plan, chosen: str | None) -> str:
 def _summary(reports: list[str]) -> str:
     modes = [report.split(":")[0] for report in reports]
     return ", ".join(f"{mode} in {modes.count(mode)} of {len(modes)} frames" for mode in dict.fromkeys(modes))
-
-
-def _read_inputs(object, mask, target) -> Batch:
-    object, target, mask = read_image("object", object), read_image("target", target), read_mask("mask", mask)
-    require_mask_of("mask", mask, "target", target)
-    require_same_size("object", object, "target", target)
-    return Batch(object=object[:, :3], mask=mask, target=target)
-
-
-def _warn_of_empty_masks(node: str, batch: Batch) -> None:
-    filled = batch.inputs["mask"].flatten(1).any(1).tolist()
-    if not all(filled):
-        logger.warning("%s: mask is empty in %s; the target is returned unchanged there", node, some_of(filled))
 
 
 def _blend_region(object, mask, target, margin, blend, progress, finished):

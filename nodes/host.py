@@ -1,15 +1,25 @@
 """Everything the nodes need from ComfyUI itself. The only module that imports `comfy`."""
 
 import time
+from pathlib import Path
 
 import comfy.model_management
+import comfy.model_patcher
 import comfy.utils
+import folder_paths
 import torch
 from PIL import Image
 from torch import Tensor
 
 PREVIEW_INTERVAL = 0.3  # seconds
 PREVIEW_SIZE = 512  # pixels
+
+
+# Folder of the models directory for networks whose features losses compare, and what their files are called.
+PERCEPTUAL = "perceptual"
+PERCEPTUAL_EXTENSIONS = {".pth", ".safetensors"}
+folder_paths.add_model_folder_path(PERCEPTUAL, str(Path(folder_paths.models_dir, PERCEPTUAL)))
+folder_paths.folder_names_and_paths[PERCEPTUAL][1].update(PERCEPTUAL_EXTENSIONS)
 
 
 def compute_device() -> torch.device:
@@ -33,6 +43,47 @@ def output_mask(mask: Tensor) -> Tensor:
 
 def _to_intermediate(values: Tensor) -> Tensor:
     return values.to(comfy.model_management.intermediate_device(), comfy.model_management.intermediate_dtype())
+
+
+def perceptual_model_names() -> list[str]:
+    """Files in the folders for perceptual models, relative to them."""
+    return folder_paths.get_filename_list(PERCEPTUAL)
+
+
+def perceptual_model_path(name: str) -> Path | None:
+    """Where the file lies; None if there is none of that name in the folders."""
+    path = folder_paths.get_full_path(PERCEPTUAL, name)
+    return None if path is None else Path(path)
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a file by name. Nothing in the file is executed.
+
+    Raises:
+        ValueError: if it cannot be read as such.
+    """
+    try:
+        weights = comfy.utils.load_torch_file(str(path), safe_load=True)
+        return {name: value for name, value in weights.items() if isinstance(value, torch.Tensor)}
+    except Exception as error:  # each format has errors of its own
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"it cannot be read as a file of weights ({reason})") from error
+
+
+def managed(network: torch.nn.Module) -> comfy.model_patcher.ModelPatcher:
+    """The network under ComfyUI's memory management."""
+    return comfy.model_patcher.ModelPatcher(
+        network, load_device=compute_device(), offload_device=comfy.model_management.unet_offload_device()
+    )
+
+
+def on_compute_device(patcher: comfy.model_patcher.ModelPatcher, working_bytes: int) -> torch.nn.Module:
+    """The network, moved to the compute device, with room for what its use takes beside it.
+
+    To be called outside of inference mode: what is moved inside of it can never give a gradient.
+    """
+    comfy.model_management.load_models_gpu([patcher], memory_required=working_bytes)
+    return patcher.model
 
 
 class Progress:

@@ -1,5 +1,6 @@
 """Reading node inputs: checks with one clear sentence each, and the layout and precision of the lower layers."""
 
+import logging
 from collections.abc import Iterator
 
 import torch
@@ -8,6 +9,8 @@ from torch import Tensor
 
 from ..blending_core.resample import MASK_ROUNDING
 from .host import compute_device
+
+logger = logging.getLogger(__name__)
 
 LARGEST_VALUE = 1000  # beyond it nothing can be meant for a picture, and float32 sums lose the rest of it
 
@@ -121,3 +124,43 @@ class Batch:
             yield {
                 name: value[index % len(value)][None].to(device, torch.float32) for name, value in self.inputs.items()
             }
+
+
+def placed_object_inputs() -> list[io.Input]:
+    """Inputs that every node which blends a placed object begins with."""
+    return [
+        io.Image.Input(
+            "object", tooltip="The object on the target's canvas, with its surroundings: from Place Object."
+        ),
+        mask_input(),
+        target_input(),
+    ]
+
+
+def mask_input() -> io.Input:
+    return io.Mask.Input("mask", tooltip="The object on the target's canvas: from Place Object.")
+
+
+def target_input() -> io.Input:
+    return io.Image.Input(
+        "target", tooltip="The picture that receives the object. It stays untouched where the mask is 0."
+    )
+
+
+def read_placed_object(mask: Tensor, target: Tensor, **images: Tensor | None) -> Batch:
+    """mask, target, and further pictures of the target's size, of which only the colours count."""
+    mask, target = read_mask("mask", mask), read_image("target", target)
+    require_mask_of("mask", mask, "target", target)
+    colors = {}
+    for name, image in images.items():
+        if image is not None:
+            image = read_image(name, image)
+            require_same_size(name, image, "target", target)
+            colors[name] = image[:, :3]
+    return Batch(mask=mask, target=target, **colors)
+
+
+def warn_of_empty_masks(node: str, batch: Batch) -> None:
+    filled = batch.inputs["mask"].flatten(1).any(1).tolist()
+    if not all(filled):
+        logger.warning("%s: mask is empty in %s; the target is returned unchanged there", node, some_of(filled))
