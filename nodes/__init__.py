@@ -4,6 +4,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .blend import AutoBlend, PoissonBlend
 from .deep import DeepBlendStage1, DeepBlendStage2, LoadPerceptualModel, SaturationLoss
+from .evaluate import CompareImages, PlotLosses
 from .mask import MaskMorphology
 from .place import PlaceObject
 from .segment import GrabCutMask
@@ -21,6 +22,8 @@ class DeepBlendExtension(ComfyExtension):
             DeepBlendStage1,
             SaturationLoss,
             DeepBlendStage2,
+            CompareImages,
+            PlotLosses,
         ]
 
 

@@ -86,6 +86,20 @@ CONTRACT = {
         {},
         {"image": "IMAGE"},
     ),
+    "DeepBlend_CompareImages": (
+        {"image": IMAGE, "reference": IMAGE},
+        {"mask": MASK},
+        {
+            "psnr": "FLOAT",
+            "ssim": "FLOAT",
+            "mse": "FLOAT",
+            "seam_gradient": "FLOAT",
+            "seam_saturation": "FLOAT",
+            "report": "STRING",
+            "plot": "IMAGE",
+        },
+    ),
+    "DeepBlend_PlotLosses": ({"losses": ("DEEPBLEND_LOSSES", {})}, {}, {"image": "IMAGE"}),
 }
 
 
