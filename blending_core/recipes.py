@@ -38,14 +38,14 @@ RECIPES = {
         keep_color_2=0.6,
     ),
     PAINTING: Recipe(
-        Weights(gradient=2000, content=2, style=10, histogram=1, total_variation=0.1),
-        Weights(content=2, style=10, histogram=1, total_variation=0.1, saturation=4),
+        Weights(gradient=2000, content=2, style=5, histogram=1, total_variation=0.1),
+        Weights(content=3, style=6, histogram=1, total_variation=0.1, saturation=4),
         keep_color_1=0.0,
         keep_color_2=0.6,
     ),
     PUBLISHED_LOOK: Recipe(
-        Weights(gradient=2000, content=0.2, style=30, histogram=3, total_variation=0.3),
-        Weights(content=2, style=30, histogram=3, total_variation=0.3, saturation=10),
+        Weights(gradient=2000, content=0.2, style=12, histogram=3, total_variation=0.3),
+        Weights(content=2, style=8, histogram=3, total_variation=0.3, saturation=10),
         keep_color_1=0.0,
         keep_color_2=0.0,
     ),
