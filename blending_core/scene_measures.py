@@ -21,13 +21,14 @@ WORKING_DIAMETER = 128  # square root of the object's area
 LONGEST_SIDE = 512  # of the working picture; only an object of far-flung specks is measured smaller
 SURROUNDINGS = 0.4  # width of what is measured around the object, in diameters
 
-# Contour tightness: colours 1 pixel away from the contour on either side, means with SIDE_SIGMA; a step of STEP_START Lab
-# units counts nothing, one of STEP_END fully.
-SIDE_GAP, SIDE_SIGMA, LEAST_WEIGHT = 1.0, 1.5, 0.02
+# Contour tightness: colours farther than SIDE_GAP from the contour on either side, means with SIDE_SIGMA; a step of
+# STEP_START Lab units counts nothing, one of STEP_END fully.
+SIDE_GAP, SIDE_SIGMA, LEAST_WEIGHT = 2.5, 2.0, 0.01
 STEP_START, STEP_END = 5.0, 13.0
-# The step may lie beside the contour, for no mask is perfect. Outside it counts fully. Inside it is also found where a mask
-# leaves a thin margin on purpose; it counts as much less as keeps those apart.
-OUTWARD_OFFSETS, INWARD_OFFSETS, INWARD_DISCOUNT = (0, 1, 2), (-1, -2, -3, -4), 0.35
+# No mask is perfect: along its contour the step lies now on one side, now on the other, and no single offset shows all of
+# it, but the mean over several does. Seen from inside the contour a step may also be that of a mask which leaves a thin
+# margin on purpose; it counts as much less as keeps those apart. A step at the contour lies within SIDE_GAP at all offsets.
+OUTWARD_OFFSETS, INWARD_OFFSETS, INWARD_DISCOUNT = (0, 1, 2, 3), (-1, -2, -3), 0.25
 
 CORRELATION_BAND = 10.0
 DETAIL_SIGMAS = 1.0, 4.0  # the detail that is compared lies between these two blurs
@@ -117,8 +118,9 @@ def signed_distance(inside: Tensor) -> Tensor:
 def contour_tightness(lab: Tensor, distance: Tensor, real: Tensor) -> float | None:
     """Share of the contour along which the source has a colour step: 1 for a mask cut along the object's outline.
 
-    For a mask in open ground, with background all around the object, it is 0. None if the source shows nothing on one side
-    of the contour. lab: `[1, 3, H, W]`; distance: `signed_distance` of the mask; real: bool.
+    For a mask in open ground, with background all around the object, it is 0. It is the larger of two means of that share:
+    along the contour moved by each of OUTWARD_OFFSETS, and, less INWARD_DISCOUNT, by each of INWARD_OFFSETS. None if the
+    source shows nothing on one side of the contour. lab: `[1, 3, H, W]`; distance: `signed_distance` of the mask; real: bool.
     """
 
     def at_offset(offset: float) -> float | None:
@@ -132,11 +134,14 @@ def contour_tightness(lab: Tensor, distance: Tensor, real: Tensor) -> float | No
         step = (inner - outer).square().sum(1, keepdim=True).sqrt()[along]
         return float(((step - STEP_START) / (STEP_END - STEP_START)).clamp(0, 1).mean())
 
-    shares = [share for share in map(at_offset, OUTWARD_OFFSETS) if share is not None]
-    if not shares:
-        return None
-    inward = [share - INWARD_DISCOUNT for share in map(at_offset, INWARD_OFFSETS) if share is not None]
-    return max(shares + inward)
+    def mean_share(offsets: tuple[float, ...]) -> float | None:
+        shares = [share for share in map(at_offset, offsets) if share is not None]
+        return sum(shares) / len(shares) if shares else None
+
+    outward, inward = mean_share(OUTWARD_OFFSETS), mean_share(INWARD_OFFSETS)
+    if outward is None or inward is None:
+        return outward
+    return max(outward, inward - INWARD_DISCOUNT)
 
 
 def scene_correlation(source: Tensor, target: Tensor, distance: Tensor, real: Tensor) -> float:

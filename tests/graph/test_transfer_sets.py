@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from scipy import ndimage
 
-from deepblend.blending_core.auto_blend import HALF, LOOSE, MIXED, TIGHT, plan_seating
+from deepblend.blending_core.auto_blend import HALF, LOOSE, MIXED, TIGHT, decide
 from deepblend.blending_core.placement import place
+from deepblend.blending_core.scene_measures import measure_scene
 from transfer_sets import SETS, TRANSFER, judge, place_inputs
 
 MODES = {
@@ -112,16 +112,22 @@ def test_auto_blend_decides_and_seats_as_it_should(host, size):
     assert np.mean([judged[name].seam for name in SETS if MODES[name] in (LOOSE, MIXED)]) <= 2
 
 
-def jittered(inside, seed):
-    """The mask with its edge moved by smooth noise of up to 2 pixels."""
-    noise = cv2.GaussianBlur(np.random.default_rng(seed).standard_normal(inside.shape), (0, 0), 4)
-    distance = ndimage.distance_transform_edt(inside) - ndimage.distance_transform_edt(~inside)
-    return distance > np.clip(noise / noise.std() * 1.2, -2, 2)
+def slightly_wrong(inside, size):
+    """The mask as it is, with its edge moved by smooth noise of up to 2 pixels, and at one size evenly by 2 pixels."""
+    distance = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    distance -= cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    yield inside
+    for seed in range(3 if size <= 1024 else 0):
+        noise = cv2.GaussianBlur(np.random.default_rng(seed).standard_normal(inside.shape), (0, 0), 4)
+        yield distance > np.clip(noise / noise.std() * 1.2, -2, 2)
+    if size == 384:
+        yield distance >= -2
+        yield distance > 2
 
 
 def test_decisions_do_not_hang_on_size_or_on_pixels_of_the_mask():
-    """Over seven sizes, and at two with the mask's edge moved irregularly by up to 2 pixels, one set may waver."""
-    wavering = set()
+    """One set may waver: dib_3, whose mask is close to the object but loose."""
+    wavering = {}
     for name in SETS:
         for size in (192, 256, 384, 512, 768, 1024, 2048):
             inputs = place_inputs(name, size)
@@ -130,10 +136,9 @@ def test_decisions_do_not_hang_on_size_or_on_pixels_of_the_mask():
             frame = target.shape[-2:]
             center = inputs["x"] * frame[1], inputs["y"] * frame[0]
             object_, mask = place(source, mask, frame, center, inputs["scale"])
-            inside = mask[0, 0].numpy() >= 0.5
-            tried = [inside, *(jittered(inside, seed) for seed in range(2 if size in (384, 768) else 0))]
-            for pixels in tried:
-                mode = plan_seating(object_, torch.from_numpy(pixels).float()[None, None], target).mode
-                if mode != MODES[name]:
-                    wavering.add(name)
-    assert len(wavering) <= 1, wavering
+            for number, pixels in enumerate(slightly_wrong(mask[0, 0].numpy() >= 0.5, size)):
+                measures = measure_scene(object_, torch.from_numpy(pixels).float()[None, None], target)
+                if decide(measures) != MODES[name]:
+                    wavering.setdefault(name, []).append((size, number, measures))
+    assert set(wavering) <= {"dib_3"}, wavering
+    assert all(number > 0 for _, number, _ in wavering.get("dib_3", [])), wavering

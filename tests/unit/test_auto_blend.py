@@ -52,8 +52,8 @@ def source_step(p, q):
         ((0.1, 0.1, 0.2, 3.0), LOOSE),
         ((0.1, 0.1, 0.5, 1.0), LOOSE),
         ((0.4, 0.1, 0.2, 1.0), LOOSE),
-        ((0.51, 0.1, 0.5, 10), LOOSE),
-        ((0.53, 0.1, 0.5, 10), TIGHT),
+        ((0.6, 0.1, 0.5, 10), LOOSE),
+        ((0.63, 0.1, 0.5, 10), TIGHT),
     ],
 )
 def test_decisions(measures, mode):

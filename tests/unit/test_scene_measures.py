@@ -44,12 +44,41 @@ def test_a_step_along_part_of_the_contour_counts_for_that_part():
     assert tightness(half, DISK) == pytest.approx(0.5, abs=0.03)
 
 
+def straight_tightness(step, moved):
+    """What the definition gives for a straight contour and a step `moved` pixels outside it: sums over one row of pixels."""
+
+    def share(offset):
+        distance = np.arange(-40, 40) + 0.5
+        value = np.where(distance > -moved, step, 0)
+        steps = distance + offset + 0.5  # from the pixel just outside the moved contour
+        weight = np.exp(-((steps / 2) ** 2) / 2) * (abs(steps) <= 8)
+        inner, outer = (np.average(value[side], weights=weight[side]) for side in (steps > 3, steps < -2))
+        return np.clip((inner - outer - 5) / 8, 0, 1)
+
+    outward, inward = (np.mean([share(offset) for offset in offsets]) for offsets in ((0, 1, 2, 3), (-1, -2, -3)))
+    return max(outward, inward - 0.25)
+
+
+@pytest.mark.parametrize("step", [8, 12, 30])
+@pytest.mark.parametrize("moved", [-9, -6, -4, -3, -2, -1, 0, 2, 4, 6, 8])
+def test_a_straight_step_beside_a_straight_contour_gives_what_the_definition_says(moved, step):
+    expected = straight_tightness(step, moved)
+    assert tightness(lab_picture(X < 130 + moved, step), X < 130) == pytest.approx(expected, abs=1e-3)
+
+
 @pytest.mark.parametrize(
-    ("moved", "low", "high"), [(1, 1, 1), (2, 1, 1), (-3, 0.6, 0.7), (-5, 0.6, 0.7), (-8, 0, 0), (-20, 0, 0)]
+    ("moved", "low", "high"),
+    [(1, 1, 1), (2, 1, 1), (3, 1, 1), (-2, 0.75, 0.75), (-3, 0.75, 0.75), (-5, 0.3, 0.6), (-8, 0, 0), (-20, 0, 0)],
 )
 def test_a_step_beside_the_contour_is_found_a_step_deep_inside_is_not(moved, low, high):
     """moved: how far the object's outline lies outside the mask's contour; inside it counts less."""
-    assert low <= tightness(lab_picture(RADIUS < 64 + moved, 20), DISK) <= high
+    assert low - 1e-4 <= tightness(lab_picture(RADIUS < 64 + moved, 20), DISK) <= high + 1e-4
+
+
+@pytest.mark.parametrize("waves", [6, 12, 20])
+def test_a_contour_that_strays_to_both_sides_of_the_outline_is_tighter_than_one_with_a_thin_margin(waves):
+    outline = RADIUS < 64 + 2 * np.sin(waves * np.arctan2(Y - 120, X - 130))
+    assert tightness(lab_picture(outline, 20), DISK) > 0.85
 
 
 def test_where_the_source_shows_nothing_beside_the_contour_nothing_is_measured():
