@@ -97,10 +97,13 @@ class VGG(FeatureModel):
 
 def _convolutions(weights: dict[str, Tensor]) -> set[int]:
     """Places in `features` of all convolutions that the weights hold."""
-    places = {int(match[1]) for name in weights if (match := re.fullmatch(r"features\.(\d+)\.weight", name))}
+    names = sorted(map(str, weights))
+    places = {int(match[1]) for name in names if (match := re.fullmatch(r"features\.(\d+)\.weight", name))}
     if 0 not in places:
-        names = ", ".join(sorted(weights)[:3]) or "nothing"
-        raise ValueError(f"features.0.weight is missing (there is {names}); {ACCEPTED}")
+        raise ValueError(f"features.0.weight is missing (there is {', '.join(names[:3]) or 'nothing'}); {ACCEPTED}")
+    for name in names:  # the first layer of SqueezeNet looks like one of VGG
+        if name.startswith("features.") and not re.fullmatch(r"features\.\d+\.(weight|bias)", name):
+            raise ValueError(f"{name} belongs to another network; {ACCEPTED}")
     return places
 
 
@@ -123,11 +126,20 @@ def _layer_names(architecture: str) -> dict[int, str]:
     return names
 
 
-def _check_convolution(place: int, weight: Tensor, bias: Tensor | None, channels: int) -> None:
-    if weight.dim() != 4 or tuple(weight.shape[1:]) != (channels, 3, 3) or not weight.is_floating_point():
+def _check_convolution(place: int, weight: object, bias: object, channels: int) -> None:
+    if not _is_array(weight) or weight.dim() != 4 or tuple(weight.shape[1:]) != (channels, 3, 3):
         raise ValueError(
-            f"features.{place}.weight has the shape {list(weight.shape)} where [filters, {channels}, 3, 3] belongs; {ACCEPTED}"
+            f"features.{place}.weight is {_described(weight)} where [filters, {channels}, 3, 3] belongs; {ACCEPTED}"
         )
-    if bias is None or tuple(bias.shape) != (len(weight),):
-        found = "is missing" if bias is None else f"has the shape {list(bias.shape)}"
-        raise ValueError(f"features.{place}.bias {found} where [{len(weight)}] belongs; {ACCEPTED}")
+    if not _is_array(bias) or tuple(bias.shape) != (len(weight),):
+        raise ValueError(f"features.{place}.bias is {_described(bias)} where [{len(weight)}] belongs; {ACCEPTED}")
+
+
+def _is_array(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def _described(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"{list(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
+    return "missing" if value is None else f"a {type(value).__name__}"
