@@ -8,6 +8,7 @@ from torch import Tensor
 from .feature_model import Features
 
 SAMPLES = 65536  # positions of a layer that are enough to know its distribution by
+TRACE = 1e-6  # of the largest weight; a share of the ranks below it is lost in rounding
 
 
 class Distribution(NamedTuple):
@@ -29,9 +30,10 @@ def match_histogram(features: Tensor, weights: Tensor, target: Distribution) -> 
     The mean over the ranks that equal values share keeps them equal (the zeros of rectified features would be spread
     apart) and makes the result the closest of its kind to the features (optimal transport in one dimension).
 
-    features: `[1, N, H, W]`; weights: `[1, 1, H, W]`, how much each position counts.
+    features: `[1, N, H, W]`; weights: `[1, 1, H, W]`, how much each position counts. Values without weight, or with a trace
+    of it only, stay as they are.
     """
-    chosen = (weights > 0).flatten()
+    chosen = (weights > TRACE * weights.max()).flatten()
     values = features[0].flatten(1)[:, chosen].double()
     ranked = values.sort(1)
     counted = weights.flatten()[chosen].double()[ranked.indices].cumsum(1)
