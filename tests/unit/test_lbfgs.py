@@ -1,0 +1,216 @@
+import numpy as np
+import pytest
+import scipy.optimize
+import torch
+
+from deepblend.blending_core.lbfgs import minimize
+
+
+def problem(seed, spread, shape=(3, 4, 5)):
+    """A quadratic 0.5 (x - c)^T A (x - c); spread: of its minimum c around the middle of the box."""
+    generator = np.random.default_rng(seed)
+    size = int(np.prod(shape))
+    directions = np.linalg.qr(generator.normal(size=(size, size)))[0]
+    matrix = directions @ np.diag(np.geomspace(1, 30, size)) @ directions.T
+    center = 0.5 + spread * generator.uniform(-1, 1, size)
+
+    def function(x):
+        return 0.5 * (x - center) @ matrix @ (x - center), matrix @ (x - center)
+
+    return function, center
+
+
+class Counted:
+    """A function of NumPy vectors as the optimiser wants it, with all that it was asked."""
+
+    def __init__(self, function, lowest=0.0):
+        self.function, self.lowest, self.points, self.values = function, lowest, [], []
+
+    def __call__(self, point):
+        assert point.min() >= 0 and point.max() <= 1
+        value, gradient = self.function(point.double().numpy().ravel())
+        self.points.append(point.clone())
+        self.values.append(float(value - self.lowest))
+        return self.values[-1], torch.from_numpy(np.asarray(gradient)).view(point.shape).to(point)
+
+    def value_of(self, point):
+        return next(value for seen, value in zip(self.points, self.values, strict=True) if torch.equal(seen, point))
+
+
+def scipy_minimum(function, start):
+    options = {"ftol": 1e-15, "gtol": 1e-11, "maxiter": 5000}
+    return scipy.optimize.minimize(
+        function, start.numpy().ravel(), jac=True, method="L-BFGS-B", bounds=[(0, 1)] * start.numel(), options=options
+    )
+
+
+def start_of(shape, seed=0, dtype=torch.float64):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_minimum_inside_the_box(seed):
+    function, center = problem(seed, 0.4)
+    evaluate = Counted(function)
+    found = minimize(evaluate, start_of((3, 4, 5)), 300)
+    assert np.abs(found.numpy().ravel() - center).max() < 1e-5
+    assert len(evaluate.values) < 150
+
+
+@pytest.mark.parametrize("spread", [0.7, 1.5, 10.0])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_minimum_at_active_bounds_equals_scipy(seed, spread):
+    function, _ = problem(seed, spread)
+    start = start_of((3, 4, 5))
+    expected = scipy_minimum(function, start)
+    at_bounds = (expected.x == 0) | (expected.x == 1)
+    assert at_bounds.sum() >= 5 and not at_bounds.all()
+    found = minimize(Counted(function, expected.fun), start, 600)
+    assert np.abs(found.numpy().ravel() - expected.x).max() < 1e-3
+
+
+def test_rosenbrock_in_the_box():
+    def function(x):
+        u = 4 * x - 2
+        return scipy.optimize.rosen(u), 4 * scipy.optimize.rosen_der(u)
+
+    evaluate = Counted(function)
+    found = minimize(evaluate, torch.tensor([0.2, 0.8, 0.3, 0.6], dtype=torch.float64), 500)
+    assert np.abs(found.numpy() - 0.75).max() < 1e-3
+
+
+def test_gets_far_with_few_evaluations():
+    """No worse than SciPy's with as many; a wrong estimate of the curvature would be slow."""
+    function, _ = problem(5, 0.7, (10, 12))
+    start = start_of((10, 12), 3)
+    lowest = scipy_minimum(function, start).fun
+    evaluate = Counted(function, lowest)
+    minimize(evaluate, start, 40)
+    assert min(evaluate.values) < 1e-3 * evaluate.values[0]
+
+
+@pytest.mark.parametrize("evaluations", [1, 2, 3, 7, 20])
+def test_never_more_evaluations_than_allowed(evaluations):
+    function, _ = problem(1, 1.0)
+    evaluate = Counted(function)
+    found = minimize(evaluate, start_of((3, 4, 5)), evaluations)
+    assert 1 <= len(evaluate.values) <= evaluations
+    assert evaluate.value_of(found) <= evaluate.values[0]
+
+
+def test_one_evaluation_returns_the_start():
+    function, _ = problem(1, 1.0)
+    start = start_of((3, 4, 5))
+    assert torch.equal(minimize(Counted(function), start, 1), start)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("roughness", [1e-3, 0.1, 10.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_never_worse_than_the_start_where_the_gradient_misleads(roughness, seed, dtype):
+    smooth, _ = problem(seed, 0.8)
+
+    def function(x):
+        value, gradient = smooth(x)
+        return value + roughness * np.sin(1e4 * x.sum()), gradient
+
+    evaluate = Counted(function)
+    found = minimize(evaluate, start_of((3, 4, 5), seed, dtype), 60)
+    assert len(evaluate.values) <= 60
+    assert evaluate.value_of(found) <= evaluate.values[0]
+
+
+def test_a_gradient_of_the_wrong_sign_returns_the_start():
+    smooth, _ = problem(0, 0.4)
+    evaluate = Counted(lambda x: (smooth(x)[0], -smooth(x)[1]))
+    start = start_of((3, 4, 5))
+    assert torch.equal(minimize(evaluate, start, 50), start)
+    assert len(evaluate.values) <= 50
+
+
+def test_stops_when_the_progress_is_small():
+    smooth, _ = problem(2, 0.4)
+    evaluate = Counted(smooth, lowest=-10)
+    found = minimize(evaluate, start_of((3, 4, 5)), 10000)
+    assert len(evaluate.values) < 60
+    assert evaluate.value_of(found) < 10.05
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_start_at_the_minimum_stays_there(dtype):
+    function, center = problem(0, 0.3)
+    start = torch.from_numpy(center).view(3, 4, 5).to(dtype)
+    evaluate = Counted(function)
+    found = minimize(evaluate, start, 50)
+    assert (found - start).abs().max() < 1e-6
+
+
+def test_no_gradient_returns_the_start():
+    start = start_of((2, 3))
+    evaluate = Counted(lambda x: (3.0, np.zeros(6)))
+    assert torch.equal(minimize(evaluate, start, 50), start)
+    assert len(evaluate.values) == 1
+
+
+@pytest.mark.parametrize("undefined", [np.nan, np.inf, -np.nan])
+def test_undefined_values_are_backed_away_from(undefined):
+    """The values fall up to a wall behind which there are none."""
+
+    def function(x):
+        if x.max() > 0.6:
+            return undefined, np.full_like(x, undefined)
+        return -x.sum() + 10, -np.ones_like(x)
+
+    evaluate = Counted(function)
+    start = torch.full((3, 3), 0.59, dtype=torch.float64)
+    found = minimize(evaluate, start, 40)
+    assert not np.isfinite(evaluate.values).all()
+    assert found.isfinite().all() and 0.595 < found.max() <= 0.6
+    assert evaluate.value_of(found) < evaluate.values[0]
+
+
+def test_an_undefined_start_is_returned():
+    start = start_of((2, 3))
+    assert torch.equal(minimize(Counted(lambda x: (np.nan, np.full_like(x, np.nan))), start, 20), start)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_the_scale_of_the_value_does_not_matter(scale):
+    smooth, center = problem(3, 0.4)
+    evaluate = Counted(lambda x: tuple(scale * part for part in smooth(x)))
+    found = minimize(evaluate, start_of((3, 4, 5)), 300)
+    assert np.abs(found.numpy().ravel() - center).max() < 1e-4
+
+
+def test_bounds_that_push_outward_hold_the_start():
+    """0 where the values rise inward, 1 where they rise inward from there."""
+    start = torch.tensor([0.0, 1.0, 0.0, 1.0], dtype=torch.float64)
+    evaluate = Counted(lambda x: (x @ [1, -1, 2, -3] + 5, np.array([1.0, -1, 2, -3])))
+    assert torch.equal(minimize(evaluate, start, 30), start)
+    assert len(evaluate.values) == 1
+
+
+def test_values_leave_the_bounds_when_the_minimum_is_inside():
+    function, center = problem(4, 0.4)
+    start = (start_of((3, 4, 5)) > 0.5).double()
+    found = minimize(Counted(function), start, 300)
+    assert np.abs(found.numpy().ravel() - center).max() < 1e-4
+
+
+def test_an_exception_passes_through_and_the_start_is_not_written_to():
+    class CancelledError(BaseException):
+        pass
+
+    smooth, _ = problem(0, 0.4)
+    start = start_of((3, 4, 5))
+    before, calls = start.clone(), []
+
+    def evaluate(point):
+        calls.append(point)
+        if len(calls) == 4:
+            raise CancelledError
+        return Counted(smooth)(point)
+
+    with pytest.raises(CancelledError):
+        minimize(evaluate, start, 100)
+    assert len(calls) == 4 and torch.equal(start, before)
