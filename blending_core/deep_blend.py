@@ -75,7 +75,7 @@ def deep_blend(
         values = values.detach().requires_grad_()
         image = problem.composite_of(values)
         terms = problem.terms(image)
-        total = sum(terms.values())
+        total = sum(terms.values(), 0 * values.sum())  # where all weights are 0 there is nothing to do, and no error
         (gradient,) = torch.autograd.grad(total, values)
         _record(history, {"total": total, **terms})
         if on_step is not None:
