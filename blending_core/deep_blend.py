@@ -115,8 +115,9 @@ class _Problem:
         color, visible = target[:, :3], target[:, 3:]
         if not visible.shape[1]:
             visible = torch.ones_like(mask)
-        # A transparent pixel's hidden colour says nothing; the object's own surroundings make no false edge there.
-        color = torch.lerp(reference, color, visible)
+        # A transparent pixel's hidden colour says nothing; the object's own surroundings make no false edge there. Under the
+        # object it is the target's colour that shows through, as much as the mixing lets it.
+        color = torch.where(inside & (visible > 0), color, torch.lerp(reference, color, visible))
 
         def cut(image):
             return image[(..., *self.part)]
