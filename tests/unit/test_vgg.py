@@ -26,7 +26,7 @@ def torchvision_activations(features, picture):
     normalised = torchvision.transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     maps, block, number, found = normalised(picture), 1, 0, {}
     with torch.no_grad():
-        for module in features:
+        for module in features[:28]:  # without the fifth block
             maps = module(maps)
             if isinstance(module, nn.Conv2d):
                 number += 1
@@ -97,7 +97,7 @@ def test_nothing_is_trained(full):
 
 
 @pytest.mark.parametrize("architecture", ["VGG-16", "VGG-19"])
-@pytest.mark.parametrize("convolutions", [1, 2, 3, 4, 5, 7, 8, 9, 10, 12])
+@pytest.mark.parametrize("convolutions", [1, 2, 3, 4, 5, 7, 8, 9, 10])
 def test_truncated_files_give_the_features_of_the_layers_they_have(architecture, convolutions):
     features = vgg_features(architecture, channels=6)
     expected = torchvision_activations(features, PICTURE)
