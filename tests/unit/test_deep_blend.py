@@ -181,7 +181,7 @@ def test_base_weights_are_those_of_the_design():
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_target_that_is_all_transparent(model):
-    own, mask, target, start = scene("soft disk")
+    own, mask, target, _ = scene("soft disk")
     clear = torch.cat([target, torch.zeros_like(mask)], 1)
     hidden = torch.cat([1 - target, torch.zeros_like(mask)], 1)
     results = []
