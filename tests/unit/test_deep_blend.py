@@ -4,9 +4,10 @@ import torch
 
 from deepblend.blending_core.composite import composite
 from deepblend.blending_core.deep_blend import Settings, deep_blend
+from deepblend.blending_core.histogram import histogram_loss, measure_distribution
 from deepblend.blending_core.opponent_edge_bank import OpponentEdgeBank
 from deepblend.blending_core.recipes import PAINTING, PHOTOGRAPH, PUBLISHED_LOOK, RECIPES, Weights
-from deepblend.blending_core.saturation import SaturationSettings
+from deepblend.blending_core.saturation import SaturationLoss, SaturationSettings
 from deepblend.blending_core.vgg import VGG
 from networks import small_vgg_weights
 from oracles import exact_poisson
@@ -147,6 +148,105 @@ def test_without_optimisation_the_result_is_the_start(mask, channels, weights):
     # Opaque colours of the target under a trace of the object cannot be told from their composite.
     assert (result - expected).abs().max() < 1e-5
     assert len(history["total"]) == 1
+
+
+def laplacian(image):
+    """`[H, W, C]`: at the frame a pixel has fewer neighbours."""
+    padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    return 4 * image - padded[1:-1, 2:] - padded[1:-1, :-2] - padded[2:, 1:-1] - padded[:-2, 1:-1]
+
+
+def terms_written_out(model, own, mask, target, blended, start, settings):
+    """All terms of a composite, from features of whole pictures, in NumPy; pictures `[H, W, C]`."""
+    m, everywhere = mask[..., None], np.ones_like(mask)
+    object_weight = everywhere if settings.statistics == "picture" else mask
+
+    def features(image):
+        with torch.no_grad():
+            return {layer: maps[0].double().numpy() for layer, maps in model(to_torch(image)).items()}
+
+    def at_layers(weights):
+        return {
+            layer: value[0, 0].numpy() for layer, value in model.layer_masks(to_torch(weights, torch.float64)).items()
+        }
+
+    def gram(maps, weights):
+        return np.einsum("iyx,jyx,yx->ij", maps, maps, weights) / weights.sum()
+
+    b, o, t, s = (features(image) for image in (blended, own, target, start))
+    at_object, weights, whole = at_layers(mask), at_layers(object_weight), at_layers(everywhere)
+    guidance = m * laplacian(own) + (1 - m) * laplacian(target)
+    result = {"gradient": (m * (laplacian(blended) - guidance) ** 2).sum() / (3 * mask.sum()) / 2}
+    result["content"] = np.mean(
+        [
+            (at_object[layer] * (b[layer] - o[layer]) ** 2).sum() / (2 * len(b[layer]) * at_object[layer].sum())
+            for layer in model.content_layers
+        ]
+    )
+    style = []
+    for layer in model.style_layers:
+        wanted, before = gram(t[layer], whole[layer]), gram(s[layer], weights[layer])
+        difference = gram(b[layer], weights[layer]) - wanted
+        style.append((difference**2).sum() / ((wanted**2).sum() + (before**2).sum()))
+    result["style"] = np.mean(style)
+    touching = (np.diff(blended, axis=0), mask[:-1] + mask[1:]), (np.diff(blended, axis=1), mask[:, :-1] + mask[:, 1:])
+    result["total variation"] = sum(np.abs(step)[near > 0].sum() for step, near in touching) / mask.sum()
+    part = slice(0, mask.shape[0]), slice(0, mask.shape[1])
+    loss = SaturationLoss(to_torch(mask), to_torch(target, torch.float64), settings.saturation, part)
+    result["saturation"] = loss(to_torch(blended, torch.float64)).item()
+    return {name: getattr(settings.weights, name.replace(" ", "_")) * value for name, value in result.items()}
+
+
+@pytest.mark.parametrize("model", ["bank", "VGG-19 to relu3_1"])
+@pytest.mark.parametrize("statistics", ["object", "picture"])
+@pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (530, 33)])
+def test_terms_of_the_start_equal_the_formulas(size, statistics, model):
+    """The higher picture is more than one tile."""
+    own, mask, target, _ = scene(disk(*size, y=22, x=18, radius=11, softness=5), size=size)
+    pasted = composite(1 - own, mask, target)
+    seam = SaturationSettings(region="seam", width=10)
+    options = settings(EVERYTHING._replace(histogram=0), 1, statistics=statistics, saturation=seam)
+    _, history = deep_blend(own, mask, target, pasted, MODELS[model], options)
+    blended, own, target = (to_numpy(image) for image in (pasted, own, target))
+    mask = to_numpy(mask)[..., 0]
+    expected = terms_written_out(MODELS[model], own, mask, target, blended, blended, options)
+    assert {name: values[0] for name, values in history.items() if name != "total"} == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("model", ["bank", "VGG-19 to relu3_1"])
+def test_the_histogram_of_the_start_is_compared_with_the_whole_targets(model):
+    size = 530, 33
+    own, mask, target, start = scene(disk(*size, y=22, x=18, radius=11, softness=5), size=size)
+    _, history = deep_blend(own, mask, target, start, MODELS[model], settings(Weights(histogram=1), 1))
+    with torch.no_grad():
+        maps, wanted = MODELS[model](start), MODELS[model](target)
+    distributions = {layer: measure_distribution(wanted[layer][0].flatten(1)) for layer in MODELS[model].style_layers}
+    expected = histogram_loss(maps, distributions, MODELS[model].layer_masks(mask))
+    assert history["histogram"][0] == pytest.approx(expected.item(), rel=1e-3)
+
+
+@pytest.mark.parametrize("model", ["bank", "VGG-19 to relu3_1"])
+def test_surroundings_of_the_object_are_no_part_of_a_transparent_targets_style(model):
+    """Where nothing is to be seen of the target, the reference shows."""
+    size = 40, 160
+    own, mask, target, _ = scene(disk(*size, y=20, x=30), size=size)
+    alpha = (torch.arange(160) < 70).float().expand(1, 1, *size)
+    target = torch.cat([target, alpha], 1)
+    other = own.clone()
+    other[..., 112:] = 1 - other[..., 112:].round()
+    histories = [
+        deep_blend(
+            reference,
+            mask,
+            target,
+            composite(own, mask, target)[:, :3],
+            MODELS[model],
+            settings(Weights(style=3, histogram=1), 1),
+        )[1]
+        for reference in (own, other)
+    ]
+    for term, values in histories[0].items():
+        assert values == pytest.approx(histories[1][term], rel=1e-5), term
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
