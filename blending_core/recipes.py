@@ -32,14 +32,14 @@ PHOTOGRAPH, PAINTING, PUBLISHED_LOOK = "photograph", "painting", "published look
 # Weights of the histogram loss and of total variation take effect with a multiplier only, which is 0 by default.
 RECIPES = {
     PHOTOGRAPH: Recipe(
-        Weights(gradient=2000, content=2, style=3, histogram=0.3, total_variation=0.03),
-        Weights(content=2, style=3, histogram=0.3, total_variation=0.03, saturation=4),
+        Weights(gradient=2000, content=2, style=0.5, histogram=0.05, total_variation=0.03),
+        Weights(content=2, style=0.5, histogram=0.05, total_variation=0.03, saturation=0.5),
         keep_color_1=0.5,
         keep_color_2=0.6,
     ),
     PAINTING: Recipe(
         Weights(gradient=2000, content=2, style=5, histogram=1, total_variation=0.1),
-        Weights(content=3, style=6, histogram=1, total_variation=0.1, saturation=4),
+        Weights(content=3, style=5, histogram=1, total_variation=0.1, saturation=4),
         keep_color_1=0.0,
         keep_color_2=0.6,
     ),

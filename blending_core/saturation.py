@@ -14,7 +14,7 @@ from .region import Region
 # Added to the maximum of a colour, which divides its saturation: in black it is 0, and noise in near-black pixels does
 # not jump between grey and full colour.
 BLACK_LEVEL = 0.02
-GREY_VARIATION = 0.005  # of a target with less, a pencil drawing for example, the variation counts as this
+GREY_VARIATION = 0.02  # the variation of a target with less, such as a pencil drawing, counts as this
 HUBER_DELTA = 0.25
 ROUNDING = 1e-3  # of the absolute value in the paper's form, whose kink would stop an optimiser
 
