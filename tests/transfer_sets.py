@@ -12,7 +12,9 @@ from PIL import Image
 from scipy import ndimage
 from skimage.color import rgb2lab
 
-TRANSFER = Path(os.environ.get("DEEPBLEND_SHARED", Path(__file__).resolve().parents[2] / "shared"), "data", "transfer")
+SHARED = Path(os.environ.get("DEEPBLEND_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+TRANSFER = SHARED / "data" / "transfer"
+VGG_19 = SHARED / "models" / "vgg19_relu3_1" / "vgg19_relu3_1.safetensors"
 SETS = sorted(folder.name for folder in TRANSFER.glob("*/")) if TRANSFER.is_dir() else ["absent"]
 OBJECT_SHARE = 0.45  # of the frame's side that the object's box takes, for the sizes below
 
@@ -21,11 +23,11 @@ def read(path, mode):
     return torch.from_numpy(np.asarray(Image.open(path).convert(mode), np.float32) / 255)[None]
 
 
-def place_inputs(name, size=None):
+def place_inputs(name, size=None, long_side=None):
     """Inputs of Place Object for a set: its placement names the scaled size and the upper left corner.
 
     size: the target is scaled, and the object with it, until a square in which the object's box takes OBJECT_SHARE of the side
-    has this side; the whole target is kept.
+    has this side; the whole target is kept. long_side: it is scaled until its long side has this length.
     """
     folder = TRANSFER / name
     source, mask, target = (
@@ -37,8 +39,11 @@ def place_inputs(name, size=None):
     scale = width / mask.shape[2]
     x = (left + (xs.min() + xs.max() + 1) / 2 * scale) / target.shape[2]
     y = (top + (ys.min() + ys.max() + 1) / 2 * height / mask.shape[1]) / target.shape[1]
-    if size:
-        factor = size / square_side(max(np.ptp(ys), np.ptp(xs)) * scale, target[0, ..., 0])
+    if size or long_side:
+        whole = max(target.shape[1:3])
+        factor = (
+            size / square_side(max(np.ptp(ys), np.ptp(xs)) * scale, target[0, ..., 0]) if size else long_side / whole
+        )
         new = round(target.shape[2] * factor), round(target.shape[1] * factor)
         kind = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
         target = torch.from_numpy(cv2.resize(target[0].numpy(), new, interpolation=kind)).clamp(0, 1)[None]

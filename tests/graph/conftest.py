@@ -146,7 +146,7 @@ def host(comfyui, tmp_path_factory):
     return Host(comfyui, tmp_path_factory.mktemp("comfyui"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def linked():
     """Makes a value come through a link."""
     return Link
