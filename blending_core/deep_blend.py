@@ -25,8 +25,9 @@ from .saturation import SaturationLoss, SaturationSettings
 
 LEAST_SIDE = 16  # pixels; smaller pictures have no deep features and are continued by their border
 
-# Copies of the activations that a pass through the network and back holds, and of the picture that the optimiser does.
-ACTIVATION_COPIES, PICTURE_COPIES = 3, 40
+# Copies of the activations that a pass through the network and back holds, and of the picture that the optimiser does;
+# measured, with room to spare for VGG-19. The histogram loss takes more.
+ACTIVATION_COPIES, PICTURE_COPIES = 1.5, 75
 
 STATISTICS_OF_OBJECT, STATISTICS_OF_PICTURE = "object", "picture"
 History = dict[str, list[float]]
@@ -98,7 +99,7 @@ def working_bytes(mask: Tensor, target: Tensor, model: FeatureModel, statistics:
     if statistics == STATISTICS_OF_OBJECT:
         rows, columns = aligned_region(spanned_region(mask[0, 0] > 0), size, model)
     pixels = (rows.stop - rows.start) * (columns.stop - columns.start)
-    return 4 * pixels * (ACTIVATION_COPIES * model.values_per_pixel + PICTURE_COPIES * 3)
+    return round(4 * pixels * (ACTIVATION_COPIES * model.values_per_pixel + PICTURE_COPIES * 3))
 
 
 class _Problem:

@@ -32,7 +32,7 @@ class OpponentEdgeBank(FeatureModel):
     content_layers = ("edges",)
     strides = {"edges": 1, "half_edges": 2}  # noqa: RUF012, read only
     reach = 6
-    values_per_pixel = 40 + 40 / 4
+    values_per_pixel = 2 * (40 + 40 / 4)  # before and after rectification
 
     def __init__(self):
         super().__init__()

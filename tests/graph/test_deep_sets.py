@@ -77,6 +77,7 @@ def blend(host, linked):
         return {"features": linked(model_of(model)), "iterations": MODELS[model]}
 
     yield SimpleNamespace(seated=seated, stage_1=stage_1, stage_2=stage_2, settings=settings)
+    model_of.cache_clear()
     (folder / VGG_19.name).unlink()
     folder_paths.filename_list_cache.clear()
 
