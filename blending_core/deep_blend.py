@@ -132,8 +132,8 @@ class _Problem:
         self.mixing = self.mask / (self.mask + (1 - self.mask) * cut(visible)).clamp_min(torch.finfo(mask.dtype).tiny)
         unmixed_start = self._unmixed(cut(start))
         self.start = self._values_of(unmixed_start)
-        # Only an already blended picture equals the target around the mask.
-        blended = torch.equal(reference.where(~inside, color), color)
+        # Only an already blended picture equals the target around the mask; one without surroundings does not tell.
+        blended = not inside.all() and torch.equal(reference.where(~inside, color), color)
         self.own_color = self._unmixed(cut(reference)) if blended else cut(reference)
         self._prepare_gradient(cut(reference), blended)
         self._prepare_features(cut(reference), self._composite(unmixed_start), color, visible, whole_picture)
