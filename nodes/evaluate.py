@@ -25,6 +25,7 @@ SCORES = (
     *("psnr_inside", "ssim_inside", "mse_inside"),
     *("seam_gradient_reference", "seam_saturation_reference"),
 )
+ROUNDING = 1e-3  # of a term's second value
 FEWEST_EVALUATIONS = 4  # that an axis is drawn for, so that its ticks are whole numbers
 TERMS = ("total", "gradient", "content", "style", "histogram", "total variation", "saturation")
 
@@ -238,9 +239,14 @@ def _plot_losses(title, terms):
         "evaluation",
         "weighted loss",
         (0, max(evaluations, FEWEST_EVALUATIONS)),
-        chart.logarithmic_range(values),
+        chart.logarithmic_range([value for line in terms.values() for value in line[_first_of_note(line) :]]),
         logarithmic=True,
     )
+
+
+def _first_of_note(line):
+    """1 where a term begins at its optimum, because its first value is then nothing but rounding error; otherwise 0."""
+    return int(len(line) > 1 and 0 <= line[0] < ROUNDING * line[1] < math.inf)
 
 
 def _mean(values):

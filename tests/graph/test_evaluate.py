@@ -261,6 +261,14 @@ def test_terms_that_are_0_are_left_out(host):
     assert torch.equal(host.run_node(PLOT, losses=[entry]), plain)
 
 
+def test_a_term_that_begins_at_its_optimum_does_not_stretch_the_axis(host):
+    entry = losses(terms=("content", "style"))
+    entry["terms"]["content"][0] = 0.0
+    plain = host.run_node(PLOT, losses=[entry])[0]
+    entry["terms"]["content"][0] = 1e-12
+    assert torch.equal(host.run_node(PLOT, losses=[entry])[0], plain)
+
+
 @pytest.mark.parametrize("evaluations", [1, 2, 3, 5000])
 def test_few_and_many_evaluations(host, evaluations):
     image = host.run_node(PLOT, losses=[losses(evaluations=evaluations, terms=("content", "style"))])[0]
