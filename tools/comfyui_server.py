@@ -16,11 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
+import skimage.data
 import torch
+from PIL import Image
 
 from comfyui_host import CHECKOUT
 
 PACK_FOLDER = "ComfyUI-DeepBlend"
+# Pictures in scikit-image's own package that the workflows of this pack load.
+PHOTOGRAPHS = ("astronaut", "coffee", "immunohistochemistry")
 BASE_FOLDERS = ("custom_nodes", "input", "output", "temp", "models", "user")
 START_TIMEOUT = 300  # seconds; loading ComfyUI on a busy machine takes half a minute
 
@@ -35,6 +39,12 @@ def make_base(base: Path) -> Path:
     shutil.rmtree(pack, ignore_errors=True)
     shutil.copytree(CHECKOUT, pack, ignore=shutil.ignore_patterns(".*", "__pycache__", "output"))
     return pack
+
+
+def write_photographs(folder: Path) -> None:
+    """The pictures that the workflows load, as PNG files."""
+    for name in PHOTOGRAPHS:
+        Image.fromarray(getattr(skimage.data, name)()).save(folder / f"{name}.png")
 
 
 class Server:

@@ -2,11 +2,8 @@
 
 import contextlib
 
-import skimage.data
-from PIL import Image
-
 from comfyui_host import CACHE, find_comfyui
-from comfyui_server import Server, make_base
+from comfyui_server import Server, make_base, write_photographs
 
 PORT = 8188
 
@@ -15,12 +12,11 @@ def main() -> None:
     comfyui = find_comfyui()
     base = CACHE / "serve"
     make_base(base)
-    for name in ("astronaut", "coffee"):
-        Image.fromarray(getattr(skimage.data, name)()).save(base / "input" / f"{name}.png")
+    write_photographs(base / "input")
     print("starting ComfyUI ...", flush=True)
     with Server(comfyui, base, PORT, with_frontend=True) as server, contextlib.suppress(KeyboardInterrupt):
         print(
-            f"{server.url} is ready; open Templates > ComfyUI-DeepBlend > poisson_transfer. Ctrl+C stops it.",
+            f"{server.url} is ready; open Templates > ComfyUI-DeepBlend > object_transfer. Ctrl+C stops it.",
             flush=True,
         )
         server.process.wait()

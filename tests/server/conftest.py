@@ -3,15 +3,11 @@ import pytest
 
 @pytest.fixture(scope="session")
 def server(comfyui, tmp_path_factory):
-    """A real ComfyUI server with the pack and two photographs in its input folder."""
-    import skimage.data
-    from PIL import Image
-
-    from comfyui_server import Server, make_base
+    """A real ComfyUI server with the pack and the workflows' pictures in its input folder."""
+    from comfyui_server import Server, make_base, write_photographs
 
     base = tmp_path_factory.mktemp("comfyui")
     make_base(base)
-    for name in ("astronaut", "coffee"):
-        Image.fromarray(getattr(skimage.data, name)()).save(base / "input" / f"{name}.png")
+    write_photographs(base / "input")
     with Server(comfyui, base) as running:
         yield running

@@ -193,7 +193,7 @@ def test_every_node_explains_itself(object_info, node):
         assert options["tooltip"], name
 
 
-@pytest.mark.parametrize("name", ["auto_transfer", "poisson_transfer"])
+@pytest.mark.parametrize("name", ["auto_transfer", "object_transfer", "paper_recipe", "poisson_transfer"])
 def test_templates_are_listed_and_served(server, name):
     assert name in server.get("/workflow_templates")["ComfyUI-DeepBlend"]
     served = server.get(f"/api/workflow_templates/ComfyUI-DeepBlend/{name}.json")
