@@ -33,12 +33,12 @@ def host_requirements(session: nox.Session, with_frontend: bool = False) -> list
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Move an object between two photographs in a real headless ComfyUI."""
+    """Move an object between two pictures in a real headless ComfyUI; after -- the workflow, object_transfer by default."""
     try:
         install_pack(session, *host_requirements(session))
     except HostNotFoundError as error:
         session.error(str(error))
-    session.run("python", "tools/demo.py")
+    session.run("python", "tools/demo.py", *session.posargs)
 
 
 @nox.session
