@@ -409,7 +409,7 @@ def test_the_objects_own_chroma_is_given_back(share, blended):
     own, target, start = (0.3 + 0.3 * image for image in (own, target, start))
     reference = composite(own, mask, target) if blended else own
     results = [
-        deep_blend(reference, mask, target, start, BANK, settings(STAGE_1, 8, keep_color=kept))[0]
+        deep_blend(reference, mask, target, start, BANK, settings(STAGE_1.scaled(style=10), 8, keep_color=kept))[0]
         for kept in (0.0, share)
     ]
     inside = to_numpy(mask)[..., 0] > 0
