@@ -32,8 +32,8 @@ PHOTOGRAPH, PAINTING, PUBLISHED_LOOK = "photograph", "painting", "published look
 # Weights of the histogram loss and of total variation take effect with a multiplier only, which is 0 by default.
 RECIPES = {
     PHOTOGRAPH: Recipe(
-        Weights(gradient=2000, content=2, style=0.4, histogram=0.04, total_variation=0.03),
-        Weights(content=2, style=0.4, histogram=0.04, total_variation=0.03, saturation=0.5),
+        Weights(gradient=2000, content=2, style=0.3, histogram=0.03, total_variation=0.03),
+        Weights(content=2, style=0.3, histogram=0.03, total_variation=0.03, saturation=0.5),
         keep_color_1=0.5,
         keep_color_2=0.6,
     ),
