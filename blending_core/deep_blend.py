@@ -20,14 +20,16 @@ from .lbfgs import minimize
 from .losses import content_loss, gradient_loss, gram_matrix, laplacian, style_loss, total_variation
 from .poisson import OnStep
 from .recipes import Weights
-from .region import spanned_region
+from .region import Region, spanned_region
 from .saturation import SaturationLoss, SaturationSettings
 
 LEAST_SIDE = 16  # pixels; smaller pictures have no deep features and are continued by their border
 
-# Copies of the activations that a pass through the network and back holds, and of the picture that the optimiser does;
-# measured, with room to spare for VGG-19. The histogram loss takes more.
-ACTIVATION_COPIES, PICTURE_COPIES = 1.5, 75
+SAME_COLOR = 1 / 255  # a picture that went through a file differs by as much
+# Memory, measured, with room to spare for VGG-19. Around the object: copies of the activations that a pass through the
+# network and back holds, of the picture that the optimiser does, and bytes per pixel of the histogram loss. Of the whole
+# picture: copies of its colours.
+ACTIVATION_COPIES, PICTURE_COPIES, HISTOGRAM_BYTES, WHOLE_COPIES = 1.5, 75, 2000, 5
 
 STATISTICS_OF_OBJECT, STATISTICS_OF_PICTURE = "object", "picture"
 History = dict[str, list[float]]
@@ -54,12 +56,15 @@ def deep_blend(
     model: FeatureModel,
     settings: Settings,
     on_step: OnStep | None = None,
+    *,
+    blended: bool | None = None,
 ) -> tuple[Tensor, History]:
     """Optimise the pixels where the mask is above 0.
 
     reference: `[1, 3, H, W]`, whose gradients and content are kept: the object on the target's canvas with its surroundings,
     or a picture in which it is blended already. mask: `[1, 1, H, W]` in 0..1, not empty. target: `[1, 3 or 4, H, W]`. start:
-    `[1, 3, H, W]`, the composite to begin with. model: on the pictures' device.
+    `[1, 3, H, W]`, the composite to begin with. model: on the pictures' device. blended: whether the reference is blended
+    already; None finds out by comparing it with the target around the mask.
 
     Returns the picture, bit-equal to the target where the mask is 0, and the weighted loss terms of every evaluation, "total"
     first. Deterministic. To be called with gradients enabled and outside of inference mode.
@@ -69,7 +74,7 @@ def deep_blend(
     if any(padding):
         reference, target, start = (F.pad(image, padding, mode="replicate") for image in (reference, target, start))
         mask = F.pad(mask, padding)
-    problem = _Problem(reference, mask, target, start, model, settings)
+    problem = _Problem(reference, mask, target, start, model, settings, blended)
     history: History = {}
 
     def evaluate(values: Tensor) -> tuple[float, Tensor]:
@@ -92,27 +97,31 @@ def deep_blend(
     return result[..., : size[0], : size[1]], history
 
 
-def working_bytes(mask: Tensor, target: Tensor, model: FeatureModel, statistics: str) -> int:
+def working_bytes(mask: Tensor, target: Tensor, model: FeatureModel, settings: Settings) -> int:
     """About the memory that `deep_blend` takes beside its inputs, on the pictures' device."""
-    size = target.shape[-2:]
-    rows, columns = slice(0, size[0]), slice(0, size[1])
-    if statistics == STATISTICS_OF_OBJECT:
-        rows, columns = aligned_region(spanned_region(mask[0, 0] > 0), size, model)
-    pixels = (rows.stop - rows.start) * (columns.stop - columns.start)
-    return round(4 * pixels * (ACTIVATION_COPIES * model.values_per_pixel + PICTURE_COPIES * 3))
+    rows, columns = _part(mask > 0, model, settings)
+    per_pixel = 4 * (ACTIVATION_COPIES * model.values_per_pixel + PICTURE_COPIES * 3)
+    if settings.weights.histogram:
+        per_pixel += HISTOGRAM_BYTES
+    whole = 4 * WHOLE_COPIES * 3 * mask.shape[-2] * mask.shape[-1]
+    return round(per_pixel * (rows.stop - rows.start) * (columns.stop - columns.start)) + whole
+
+
+def _part(inside: Tensor, model: FeatureModel, settings: Settings) -> Region:
+    """The part of the picture that the object has an effect on."""
+    size = inside.shape[-2:]
+    if settings.statistics == STATISTICS_OF_PICTURE:
+        return slice(0, size[0]), slice(0, size[1])
+    margin = max(settings.saturation.width, RING_END)
+    return aligned_region(spanned_region(inside[0, 0], margin), size, model)
 
 
 class _Problem:
     """What stays the same during the optimisation, for the part of the picture that the object has an effect on."""
 
-    def __init__(self, reference, mask, target, start, model, settings):
-        size, inside = target.shape[-2:], mask > 0
-        whole_picture = settings.statistics == STATISTICS_OF_PICTURE
-        if whole_picture:
-            self.part = slice(0, size[0]), slice(0, size[1])
-        else:
-            margin = max(settings.saturation.width, RING_END)
-            self.part = aligned_region(spanned_region(inside[0, 0], margin), size, model)
+    def __init__(self, reference, mask, target, start, model, settings, blended):
+        inside = mask > 0
+        self.part = _part(inside, model, settings)
         color, visible = target[:, :3], target[:, 3:]
         if not visible.shape[1]:
             visible = torch.ones_like(mask)
@@ -132,10 +141,12 @@ class _Problem:
         self.mixing = self.mask / (self.mask + (1 - self.mask) * cut(visible)).clamp_min(torch.finfo(mask.dtype).tiny)
         unmixed_start = self._unmixed(cut(start))
         self.start = self._values_of(unmixed_start)
-        # Only an already blended picture equals the target around the mask; one without surroundings does not tell.
-        blended = not inside.all() and torch.equal(reference.where(~inside, color), color)
+        if blended is None:
+            blended = _equals_around(reference, color, inside)
         self.own_color = self._unmixed(cut(reference)) if blended else cut(reference)
-        self._prepare_gradient(cut(reference), blended)
+        if self.weights.gradient:
+            self._prepare_gradient(cut(reference), blended)
+        whole_picture = settings.statistics == STATISTICS_OF_PICTURE
         self._prepare_features(cut(reference), self._composite(unmixed_start), color, visible, whole_picture)
         if self.weights.saturation:
             self.saturation_loss = SaturationLoss(mask, color, settings.saturation, self.part)
@@ -207,6 +218,12 @@ class _Problem:
 
     def _values_of(self, pixels: Tensor) -> Tensor:
         return pixels[self.inside.expand_as(pixels)]
+
+
+def _equals_around(reference: Tensor, color: Tensor, inside: Tensor) -> bool:
+    """Whether two pictures are the same outside of the object, as far as there is an outside."""
+    around = (~inside).expand_as(color)
+    return bool(around.any()) and bool(((reference - color)[around].abs() <= SAME_COLOR).all())
 
 
 def _statistics(

@@ -61,9 +61,9 @@ def features_in_tiles(model: FeatureModel, picture: Tensor, tile: int = TILE) ->
     Joined, they equal `model(picture)`. tile: pixels, a multiple of the model's alignment.
     """
     height, width = picture.shape[-2:]
-    for top in range(0, height, tile):
-        for left in range(0, width, tile):
-            inner = slice(top, min(top + tile, height)), slice(left, min(left + tile, width))
+    for rows in _tiles(height, tile, model.alignment):
+        for columns in _tiles(width, tile, model.alignment):
+            inner = rows, columns
             outer = aligned_region(inner, (height, width), model)
             maps = model(picture[(..., *outer)])
             for layer, stride in model.strides.items():
@@ -76,6 +76,12 @@ def features_in_tiles(model: FeatureModel, picture: Tensor, tile: int = TILE) ->
                     )
                     maps[layer] = maps[layer][(..., *part)]
             yield maps, inner
+
+
+def _tiles(length: int, tile: int, least: int) -> list[slice]:
+    """Parts of `tile` pixels; what is left over at the end joins the last if it is less than `least`."""
+    starts = list(range(0, max(length - least + 1, 1), tile))
+    return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], length], strict=True)]
 
 
 def calibration_picture() -> Tensor:

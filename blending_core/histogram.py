@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .feature_model import Features
 
+CHANNELS = 8  # matched at a time, which bounds the memory
 SAMPLES = 65536  # positions of a layer that are enough to know its distribution by
 TRACE = 1e-6  # of the largest weight; a share of the ranks below it is lost in rounding
 
@@ -34,17 +35,23 @@ def match_histogram(features: Tensor, weights: Tensor, target: Distribution) -> 
     of it only, stay as they are.
     """
     chosen = (weights > TRACE * weights.max()).flatten()
-    values = features[0].flatten(1)[:, chosen].double()
-    ranked = values.sort(1)
-    counted = weights.flatten()[chosen].double()[ranked.indices].cumsum(1)
-    shares = torch.cat([torch.zeros_like(counted[:, :1]), counted / counted[:, -1:]], 1)
-    first = torch.searchsorted(ranked.values, values.contiguous())
-    behind = torch.searchsorted(ranked.values, values.contiguous(), right=True)
-    low, high = shares.gather(1, first), shares.gather(1, behind)
-    matched = (_integral(target, high) - _integral(target, low)) / (high - low)
+    counts = weights.flatten()[chosen].double()
     result = features.clone()
-    result[0].flatten(1)[:, chosen] = matched.to(features)
+    parts = result[0].flatten(1).split(CHANNELS), target.integral.split(CHANNELS)
+    for values, integral in zip(*parts, strict=True):
+        values[:, chosen] = _match(values[:, chosen].double(), counts, Distribution(integral)).to(features)
     return result
+
+
+def _match(values: Tensor, counts: Tensor, target: Distribution) -> Tensor:
+    """For values `[N, n]`, each of which counts as `counts[n]`."""
+    ranked = values.sort(1)
+    counted = counts[ranked.indices].cumsum(1)
+    shares = torch.cat([torch.zeros_like(counted[:, :1]), counted / counted[:, -1:]], 1)
+    first = torch.searchsorted(ranked.values, values)
+    behind = torch.searchsorted(ranked.values, values, right=True)
+    low, high = shares.gather(1, first), shares.gather(1, behind)
+    return (_integral(target, high) - _integral(target, low)) / (high - low)
 
 
 def histogram_loss(features: Features, targets: dict[str, Distribution], masks: Features) -> Tensor:

@@ -38,9 +38,14 @@ def minimize(evaluate: Evaluate, start: Tensor, evaluations: int) -> Tensor:
             moved = (point + step * direction).clamp(0, 1)
             change = moved - point
             promised = _dot(change, gradient)
+            if not promised < 0:  # the box has turned the step away from where it leads down
+                if not pairs:
+                    return point
+                pairs.clear()
+                break
             new_value, new_gradient = evaluate(moved)
-            values.append(min(new_value, values[-1]))
-            if new_value <= value + DECREASE * promised and promised < 0:
+            values.append(min(values[-1], new_value))  # the former where the latter is undefined
+            if new_value <= value + DECREASE * promised:
                 _remember(pairs, change, new_gradient - gradient)
                 point, value, gradient = moved, new_value, new_gradient
                 break
@@ -89,4 +94,4 @@ def _shorter(value: float, promised: float, new_value: float) -> float:
 
 
 def _dot(a: Tensor, b: Tensor) -> float:
-    return float((a * b).sum(dtype=torch.float64))
+    return float((a * b).sum())

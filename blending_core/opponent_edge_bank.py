@@ -49,7 +49,7 @@ class OpponentEdgeBank(FeatureModel):
         return self._respond(level), self._respond(_half_size(level))
 
     def _respond(self, level: Tensor) -> Tensor:
-        return F.relu(F.conv2d(F.pad(level, (1, 1, 1, 1), mode="reflect"), self.filters))
+        return F.relu(F.conv2d(_mirrored(level), self.filters))
 
 
 def opponent_edge_filters() -> Tensor:
@@ -116,7 +116,27 @@ def _half_size(level: Tensor) -> Tensor:
     taps = torch.exp(-0.5 * (torch.arange(-2, 3, dtype=level.dtype, device=level.device) / 0.8) ** 2)
     taps = taps / taps.sum()
     channels = level.shape[1]
-    level = F.pad(level, (2, 2, 2, 2), mode="replicate")
+    level = _continued(level, 2)
     level = F.conv2d(level, taps.view(1, 1, 1, 5).expand(channels, 1, 1, 5), groups=channels)
     level = F.conv2d(level, taps.view(1, 1, 5, 1).expand(channels, 1, 5, 1), groups=channels)
     return F.avg_pool2d(level, 2)
+
+
+# Both by joining slices, because the gradient of torch's own padding is not deterministic on every device.
+
+
+def _mirrored(level: Tensor) -> Tensor:
+    """One more row and column on each side, mirrored at the outermost ones."""
+    for axis in (-2, -1):
+        length = level.shape[axis]
+        level = torch.cat([level.narrow(axis, 1, 1), level, level.narrow(axis, length - 2, 1)], axis)
+    return level
+
+
+def _continued(level: Tensor, width: int) -> Tensor:
+    """`width` more rows and columns on each side, which repeat the outermost ones."""
+    for axis in (-2, -1):
+        length = level.shape[axis]
+        first, last = level.narrow(axis, 0, 1), level.narrow(axis, length - 1, 1)
+        level = torch.cat([*[first] * width, level, *[last] * width], axis)
+    return level

@@ -15,7 +15,7 @@ class Weights(NamedTuple):
 
     def scaled(self, **multipliers: float) -> "Weights":
         """Each weight times its multiplier, 1 where none is given."""
-        return Weights(*(weight * multipliers.get(name, 1.0) for name, weight in self._asdict().items()))
+        return self._replace(**{name: getattr(self, name) * multiplier for name, multiplier in multipliers.items()})
 
 
 class Recipe(NamedTuple):

@@ -15,7 +15,13 @@ from ..blending_core.poisson_blend import poisson_blend
 from ..blending_core.region import spanned_region
 from ..blending_core.screening import depth_rising_screening
 from .host import Progress, make_room, output_image, output_mask
-from .inputs import placed_object_inputs, read_placed_object, require_numbers_in_range, warn_of_empty_masks
+from .inputs import (
+    placed_object_inputs,
+    read_placed_object,
+    require_choices,
+    require_numbers_in_range,
+    warn_of_empty_masks,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +89,7 @@ class PoissonBlend(io.ComfyNode):
 
     @classmethod
     def execute(cls, object, mask, target, guidance, color_fidelity, surroundings, feather) -> io.NodeOutput:
+        require_choices(cls, guidance=guidance, surroundings=surroundings)
         require_numbers_in_range(cls, color_fidelity=color_fidelity, feather=feather)
         batch = read_placed_object(mask, target, object=object)
         warn_of_empty_masks("Poisson Blend", batch)
@@ -189,6 +196,7 @@ class AutoBlend(io.ComfyNode):
 
     @classmethod
     def execute(cls, object, mask, target, mode, **settings) -> io.NodeOutput:
+        require_choices(cls, mode=mode)
         require_numbers_in_range(cls, **settings)
         batch = read_placed_object(mask, target, object=object)
         warn_of_empty_masks("Auto Blend", batch)

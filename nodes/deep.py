@@ -1,5 +1,7 @@
 """Blending by optimisation: feature models, both stages of deep blending, and the saturation loss."""
 
+import logging
+
 import torch
 from comfy_api.latest import io
 
@@ -10,8 +12,10 @@ from ..blending_core.recipes import PAINTING, PHOTOGRAPH, PUBLISHED_LOOK, RECIPE
 from ..blending_core.region import spanned_region
 from ..blending_core.saturation import OBJECT, PAPER, RELATIVE, SEAM, SaturationSettings
 from ..blending_core.vgg import VGG
+from .blend import WORKING_COPIES
 from .host import (
     Progress,
+    make_room,
     managed,
     on_compute_device,
     output_image,
@@ -23,11 +27,14 @@ from .inputs import (
     mask_input,
     placed_object_inputs,
     read_placed_object,
+    require_choices,
     require_numbers_in_range,
     target_input,
     warn_of_empty_masks,
 )
 from .sockets import Features, Losses, Saturation
+
+logger = logging.getLogger(__name__)
 
 BUILT_IN = "built-in"
 
@@ -58,7 +65,7 @@ class LoadPerceptualModel(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, model):
-        path = perceptual_model_path(model)
+        path = model and perceptual_model_path(model)  # None where it comes through a link
         return path and (str(path), path.stat().st_mtime_ns)
 
     @classmethod
@@ -107,6 +114,7 @@ class DeepBlendStage1(io.ComfyNode):
 
     @classmethod
     def execute(cls, object, mask, target, recipe, iterations, start=None, features=None, **settings) -> io.NodeOutput:
+        require_choices(cls, recipe=recipe, statistics=settings["statistics"])
         require_numbers_in_range(cls, iterations=iterations, **_numbers(settings))
         base = RECIPES[recipe]
         batch = read_placed_object(mask, target, object=object, start=start)
@@ -169,6 +177,7 @@ class SaturationLoss(io.ComfyNode):
 
     @classmethod
     def execute(cls, enabled, **settings) -> io.NodeOutput:
+        require_choices(cls, form=settings["form"], region=settings["region"])
         require_numbers_in_range(cls, weight=settings["weight"], width=settings["width"])
         return io.NodeOutput(SaturationSettings(**settings) if enabled else None)
 
@@ -204,6 +213,7 @@ class DeepBlendStage2(io.ComfyNode):
     def execute(
         cls, image, mask, target, recipe, iterations, features=None, saturation=None, **settings
     ) -> io.NodeOutput:
+        require_choices(cls, recipe=recipe, statistics=settings["statistics"])
         require_numbers_in_range(cls, iterations=iterations, **_numbers(settings))
         base = RECIPES[recipe]
         settings = _settings(base.stage_2, base.keep_color_2, iterations, **settings)
@@ -258,8 +268,8 @@ def _further_inputs() -> list[io.Input]:
             min=0.0,
             max=2.0,
             step=0.05,
-            tooltip="How much of its own colour the object gets back at the end, with the new light and dark kept. 1 is the "
-            "recipe's share, 0 none, 2 all of it.",
+            tooltip="How much of its own colour the object gets back at the end, with the new light and dark kept. 0 is none, 1 the "
+            "recipe's share (none in stage 1 of painting and in the published look), 2 all of it.",
         ),
         io.Combo.Input(
             "statistics",
@@ -305,17 +315,33 @@ def _run(name, batch, features, settings, reference) -> io.NodeOutput:
     progress = Progress(settings.evaluations * len(batch))
     images, losses = [], []
     # Gradients cannot flow through tensors that were made in inference mode.
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), _same_results_every_time():
         features = _built_in() if features is None else features
         for sample in batch:
-            sample = {key: value.clone(memory_format=torch.contiguous_format) for key, value in sample.items()}
+            sample = {key: value.clone() if value.is_inference() else value for key, value in sample.items()}
             image, history = sample["target"], {}
             if sample["mask"].any():
                 image, history = _optimise(sample, features, settings, reference, progress, len(images))
             images.append(output_image(image))
             losses.append({"name": name, "terms": history})
+            if history:
+                total = history["total"]
+                logger.info(
+                    "%s: total loss %.4g -> %.4g in %d evaluations with %s",
+                    name,
+                    total[0],
+                    min(total),
+                    len(total),
+                    features["config"]["name"],
+                )
         progress(progress.total)
         return io.NodeOutput(torch.cat(images), losses)
+
+
+def _same_results_every_time():
+    """cuDNN must not choose its algorithms by their speed of the day."""
+    cudnn = torch.backends.cudnn
+    return cudnn.flags(enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=cudnn.allow_tf32)
 
 
 def _optimise(sample, features, settings, reference, progress, finished):
@@ -329,16 +355,16 @@ def _optimise(sample, features, settings, reference, progress, finished):
         start = _seated(sample["object"], mask, target, lambda *_: progress(settings.evaluations * finished))
     else:
         start = sample[reference]
-    model = on_compute_device(
-        features["patcher"], working_bytes(mask, target, features["patcher"].model, settings.statistics)
-    )
-    return deep_blend(sample[reference], mask, target, start, model, settings, on_step)
+    model = on_compute_device(features["patcher"], working_bytes(mask, target, features["patcher"].model, settings))
+    blended = True if reference == "image" else None
+    return deep_blend(sample[reference], mask, target, start, model, settings, on_step, blended=blended)
 
 
 def _seated(object, mask, target, on_step):
     """The object as Auto Blend sets it in."""
     plan = auto_blend.plan_seating(object, mask, target)
     part = (slice(None), slice(None), *spanned_region(mask[0, 0] > 0, auto_blend.margin(mask)))
+    make_room(WORKING_COPIES * target[part].numel() * 4)
     image = target.clone()
     image[part], _ = auto_blend.seat(object[part], mask[part], target[part], plan, auto_blend.Settings(), on_step)
     return image[:, :3]

@@ -82,8 +82,9 @@ def on_compute_device(patcher: comfy.model_patcher.ModelPatcher, working_bytes: 
 
     To be called outside of inference mode: what is moved inside of it can never give a gradient.
     """
-    comfy.model_management.load_models_gpu([patcher], memory_required=working_bytes)
-    return patcher.model
+    comfy.model_management.load_models_gpu([patcher], memory_required=working_bytes, force_full_load=True)
+    # With --novram ComfyUI still leaves part of it behind, but these networks can only run whole.
+    return patcher.model.to(patcher.load_device)
 
 
 class Progress:

@@ -90,6 +90,14 @@ def require_numbers_in_range(node: type[io.ComfyNode], **values: float) -> None:
             raise ValueError(f"{field.id} is {values[field.id]}; numbers from {field.min} to {field.max} are accepted")
 
 
+def require_choices(node: type[io.ComfyNode], **values: str) -> None:
+    """Raise a sentence unless each value is one of the options that the node's schema states; for values through a link."""
+    for field in node.define_schema().inputs:
+        if field.id in values and values[field.id] not in field.options:
+            options = ", ".join(map(repr, field.options))
+            raise ValueError(f"{field.id} is {values[field.id]!r}; {options} are accepted")
+
+
 def some_of(frames: list) -> str:
     """How many of the frames are false, for a warning: "1 of 3 frames"."""
     return f"{sum(not frame for frame in frames)} of {len(frames)} frames"

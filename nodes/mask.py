@@ -8,7 +8,7 @@ from ..blending_core.feather import feather_inward
 from ..blending_core.region import spanned_region
 from ..segmentation import components
 from .host import Progress, output_mask
-from .inputs import Batch, read_mask, require_mask_of, require_numbers_in_range
+from .inputs import Batch, read_mask, require_choices, require_mask_of, require_numbers_in_range
 
 ERODE_DILATE = "erode, then dilate"
 DILATE_ERODE = "dilate, then erode"
@@ -88,6 +88,7 @@ class MaskMorphology(io.ComfyNode):
     def execute(
         cls, mask, operation, erode, dilate, shape, feather, fill_holes, keep_largest, protect=None
     ) -> io.NodeOutput:
+        require_choices(cls, operation=operation, shape=shape)
         require_numbers_in_range(cls, erode=erode, dilate=dilate, feather=feather)
         mask = read_mask("mask", mask)
         if protect is not None:

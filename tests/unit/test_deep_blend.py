@@ -199,7 +199,7 @@ def terms_written_out(model, own, mask, target, blended, start, settings):
 
 @pytest.mark.parametrize("model", ["bank", "VGG-19 to relu3_1"])
 @pytest.mark.parametrize("statistics", ["object", "picture"])
-@pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (530, 33)])
+@pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (530, 33), (513, 40), (40, 519)])
 def test_terms_of_the_start_equal_the_formulas(size, statistics, model):
     """The higher picture is more than one tile."""
     own, mask, target, _ = scene(disk(*size, y=22, x=18, radius=11, softness=5), size=size)
