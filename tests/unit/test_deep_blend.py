@@ -202,7 +202,8 @@ def terms_written_out(model, own, mask, target, blended, start, settings):
 @pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (530, 33), (513, 40), (40, 519)])
 def test_terms_of_the_start_equal_the_formulas(size, statistics, model):
     """The higher picture is more than one tile."""
-    own, mask, target, _ = scene(disk(*size, y=22, x=18, radius=11, softness=5), size=size)
+    own, mask, _, _ = scene(disk(*size, y=22, x=18, radius=11, softness=5), size=size)
+    target = own.flip(3)
     pasted = composite(1 - own, mask, target)
     seam = SaturationSettings(region="seam", width=10)
     options = settings(EVERYTHING._replace(histogram=0), 1, statistics=statistics, saturation=seam)
