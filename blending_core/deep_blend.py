@@ -134,7 +134,8 @@ class _Problem:
 
         self.model, self.weights = model, settings.weights
         if not visible.any():
-            self.weights = self.weights._replace(style=0.0, histogram=0.0)  # there is nothing to take the style of
+            # There is nothing to take the style of.
+            self.weights = self.weights._replace(style=0.0, histogram=0.0, saturation=0.0)
         self.mask_and_target = cut(mask), cut(target)
         self.inside, self.mask, self.color = cut(inside), cut(mask), cut(color)
         # The weight that `composite` gives the object's colour; over an opaque target it is the mask.
@@ -149,7 +150,7 @@ class _Problem:
         whole_picture = settings.statistics == STATISTICS_OF_PICTURE
         self._prepare_features(cut(reference), self._composite(unmixed_start), color, visible, whole_picture)
         if self.weights.saturation:
-            self.saturation_loss = SaturationLoss(mask, color, settings.saturation, self.part)
+            self.saturation_loss = SaturationLoss(mask, color, settings.saturation, self.part, visible > 0)
 
     def _prepare_gradient(self, reference, blended):
         """Guidance of the gradient loss."""

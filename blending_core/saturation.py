@@ -54,22 +54,24 @@ class SaturationLoss:
     differs from the target only there.
     """
 
-    def __init__(self, mask: Tensor, target: Tensor, settings: SaturationSettings, part: Region):
+    def __init__(
+        self, mask: Tensor, target: Tensor, settings: SaturationSettings, part: Region, visible: Tensor | None = None
+    ):
         """mask `[1, 1, H, W]` and target `[1, 3, H, W]` of the whole picture; `part` of it will be compared, and holds
-        the object and the seam."""
+        the object and the seam. visible: bool `[1, 1, H, W]`, what is to be seen of the target; None for all of it."""
         inside = mask > 0
         if settings.region == SEAM:
             near = pairwise(torch.logical_and, _near_edge(inside, settings.width))
         else:
             near = pairwise(torch.logical_or, inside)
-        whole = tuple(torch.ones_like(pairs) for pairs in near)
+        whole = pairwise(torch.logical_and, torch.ones_like(inside) if visible is None else visible)
         counted = whole if (settings.form, settings.region) == (PAPER, OBJECT) else near
         self.counts = [int(pairs.sum()) for pairs in counted]
         self.pairs = _pairs_in(near, part)
         if settings.form == PAPER:
             self.reference = _variation(target[(..., *part)], self.pairs, self.counts)
         else:
-            everywhere = _variation(target, whole, [pairs.numel() for pairs in whole])
+            everywhere = _variation(target, whole, [int(pairs.sum()) for pairs in whole])
             self.reference = everywhere.clamp_min(GREY_VARIATION)
         self.form = settings.form
 

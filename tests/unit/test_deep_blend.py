@@ -242,7 +242,7 @@ def test_surroundings_of_the_object_are_no_part_of_a_transparent_targets_style(m
             target,
             composite(own, mask, target)[:, :3],
             MODELS[model],
-            settings(Weights(style=3, histogram=1), 1),
+            settings(Weights(style=3, histogram=1, saturation=1), 1),
         )[1]
         for reference in (own, other)
     ]
