@@ -55,10 +55,10 @@ def serve(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run all tests; arguments after -- go to pytest. Without a ComfyUI those that need one are skipped, or fail in CI."""
     try:
-        install_pack(session, "pytest", *host_requirements(session))
+        install_pack(session, "pytest", "safetensors", *host_requirements(session))
     except HostNotFoundError as error:
         session.warn(str(error))
-        install_pack(session, "pytest")
+        install_pack(session, "pytest", "safetensors")
     session.run("python", "-m", "pytest", *session.posargs)
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 
 from deepblend.blending_core.histogram import histogram_loss, match_histogram, measure_distribution
 from deepblend.blending_core.losses import (
@@ -17,6 +18,7 @@ from deepblend.blending_core.saturation import SaturationLoss, SaturationSetting
 from deepblend.blending_core.vgg import VGG
 from networks import small_vgg_weights
 from pictures import smooth_picture, to_torch
+from transfer_sets import VGG_19
 
 HEIGHT, WIDTH = 11, 14
 LAYERS = {"first": (5, 1), "second": (7, 2)}  # channels, stride
@@ -228,7 +230,7 @@ def test_derivative_of_the_histogram_loss(name):
     assert (ahead - behind) / (2 * step) == pytest.approx(slope, rel=1e-5)
 
 
-# VGG to relu2_2: a small picture is mostly border to deeper layers.
+# VGG to relu2_2: a small picture is mostly border to deeper layers of random weights, whose response to it is strong.
 MODELS = {"bank": OpponentEdgeBank(), "VGG": VGG(small_vgg_weights(channels=8, convolutions=4))}
 SIDE = 192
 
@@ -272,8 +274,12 @@ def all_losses(name, composite, own, target, mask):
     }
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_a_weight_means_the_same_on_a_canvas_of_four_times_the_area(name):
+@pytest.mark.parametrize("name", [*MODELS, "VGG-19"])
+def test_a_weight_means_the_same_on_a_canvas_of_four_times_the_area(name, monkeypatch):
+    if name == "VGG-19":
+        if not VGG_19.exists():
+            pytest.skip(f"{VGG_19} is not there")
+        monkeypatch.setitem(MODELS, name, VGG(load_file(VGG_19)))
     y, x = np.mgrid[:SIDE, :SIDE]
     mask = np.clip(18 - np.hypot(y - 94, x - 110), 0, 1)
     own, target, blended = periodic_picture(1, 0.02), periodic_picture(2, 0.1), periodic_picture(3, 0.05)
