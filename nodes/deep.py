@@ -12,6 +12,7 @@ from ..blending_core.recipes import PAINTING, PHOTOGRAPH, PUBLISHED_LOOK, RECIPE
 from ..blending_core.region import spanned_region
 from ..blending_core.saturation import OBJECT, PAPER, RELATIVE, SEAM, SaturationSettings
 from ..blending_core.vgg import VGG
+from ..segmentation.checkpoints import PERCEPTUAL
 from .blend import WORKING_COPIES
 from .host import (
     Progress,
@@ -19,8 +20,6 @@ from .host import (
     managed,
     on_compute_device,
     output_image,
-    perceptual_model_names,
-    perceptual_model_path,
     read_weights,
 )
 from .inputs import (
@@ -32,6 +31,7 @@ from .inputs import (
     target_input,
     warn_of_empty_masks,
 )
+from .model_files import download_input, find_or_fetch, fingerprint, model_choices
 from .sockets import Features, Losses, Saturation
 
 logger = logging.getLogger(__name__)
@@ -54,24 +54,24 @@ class LoadPerceptualModel(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "model",
-                    options=[BUILT_IN, *perceptual_model_names()],
+                    options=[BUILT_IN, *model_choices(PERCEPTUAL)],
                     default=BUILT_IN,
                     tooltip="Built-in sees edges and colours only, at a tenth of the cost. VGG also sees brushwork and larger "
-                    "texture. Put files into models/perceptual.",
-                )
+                    "texture. Put files into models/perceptual, or choose vgg19-dcbb9e9d.pth and switch on download.",
+                ),
+                download_input(),
             ],
             outputs=[Features.Output("features")],
         )
 
     @classmethod
-    def fingerprint_inputs(cls, model):
-        path = model and perceptual_model_path(model)  # None where it comes through a link
-        return path and (str(path), path.stat().st_mtime_ns)
+    def fingerprint_inputs(cls, model, download=False):
+        return fingerprint(PERCEPTUAL, model)
 
     @classmethod
-    def execute(cls, model) -> io.NodeOutput:
+    def execute(cls, model, download=False) -> io.NodeOutput:
         with torch.inference_mode(False):
-            return io.NodeOutput(_built_in() if model == BUILT_IN else _from_file(model))
+            return io.NodeOutput(_built_in() if model == BUILT_IN else _from_file(model, download))
 
 
 class DeepBlendStage1(io.ComfyNode):
@@ -374,12 +374,8 @@ def _built_in():
     return {"patcher": managed(OpponentEdgeBank()), "config": {"name": BUILT_IN}}
 
 
-def _from_file(name):
-    path = perceptual_model_path(name)
-    if path is None:
-        raise ValueError(
-            f"model {name!r} is not in models/perceptual; {BUILT_IN!r} and files that are there are accepted"
-        )
+def _from_file(name, download):
+    path = find_or_fetch(PERCEPTUAL, name, download)
     try:
         network = VGG(read_weights(path))
     except ValueError as error:

@@ -14,12 +14,10 @@ from torch import Tensor
 PREVIEW_INTERVAL = 0.3  # seconds
 PREVIEW_SIZE = 512  # pixels
 
-
-# Folder of the models directory for networks whose features losses compare, and what their files are called.
-PERCEPTUAL = "perceptual"
-PERCEPTUAL_EXTENSIONS = {".pth", ".safetensors"}
-folder_paths.add_model_folder_path(PERCEPTUAL, str(Path(folder_paths.models_dir, PERCEPTUAL)))
-folder_paths.folder_names_and_paths[PERCEPTUAL][1].update(PERCEPTUAL_EXTENSIONS)
+# Folders of the models directory for which ComfyUI has no name of its own. Which files count is decided where they are
+# listed: other packs use some of these names too, and each set of extensions is shared by all.
+for _name in ("sams", "grounding-dino", "groundingdino", "bert-base-uncased", "perceptual"):
+    folder_paths.add_model_folder_path(_name, str(Path(folder_paths.models_dir, _name)))
 
 
 def compute_device() -> torch.device:
@@ -45,15 +43,9 @@ def _to_intermediate(values: Tensor) -> Tensor:
     return values.to(comfy.model_management.intermediate_device(), comfy.model_management.intermediate_dtype())
 
 
-def perceptual_model_names() -> list[str]:
-    """Files in the folders for perceptual models, relative to them."""
-    return folder_paths.get_filename_list(PERCEPTUAL)
-
-
-def perceptual_model_path(name: str) -> Path | None:
-    """Where the file lies; None if there is none of that name in the folders."""
-    path = folder_paths.get_full_path(PERCEPTUAL, name)
-    return None if path is None else Path(path)
+def model_directories(name: str) -> list[Path]:
+    """Where ComfyUI looks for models of this kind, in that order, those of extra_model_paths.yaml among them."""
+    return [Path(path) for path in folder_paths.get_folder_paths(name)]
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

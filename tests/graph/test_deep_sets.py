@@ -34,7 +34,6 @@ def blend(host, linked):
     folder = Path(folder_paths.get_folder_paths("perceptual")[0])
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(VGG_19, folder)
-    folder_paths.filename_list_cache.clear()
     model_of = cache(lambda model: host.run_node("DeepBlend_LoadPerceptualModel", model=model))
 
     @cache
@@ -79,7 +78,6 @@ def blend(host, linked):
     yield SimpleNamespace(seated=seated, stage_1=stage_1, stage_2=stage_2, settings=settings)
     model_of.cache_clear()
     (folder / VGG_19.name).unlink()
-    folder_paths.filename_list_cache.clear()
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -87,8 +87,8 @@ CONTRACT = {
         {"image": "IMAGE"},
     ),
     "DeepBlend_LoadPerceptualModel": (
-        {"model": ("COMBO", choice("built-in"))},
-        {},
+        {"model": ("COMBO", choice("built-in", "vgg19-dcbb9e9d.pth"))},
+        {"download": ("BOOLEAN", {"default": False})},
         {"features": "DEEPBLEND_FEATURES"},
     ),
     "DeepBlend_Stage1": (
