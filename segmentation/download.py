@@ -79,8 +79,6 @@ def _fill(part: PartialFile, checkpoint: Checkpoint, report: OnProgress) -> None
 
 def _fill_from(url: str, part: PartialFile, checkpoint: Checkpoint, report: OnProgress) -> None:
     while True:
-        if part.length() > checkpoint.size:
-            part.cut(0)
         resumed = part.length() > 0
         _complete(url, part, checkpoint.size, report)
         digest = part.sha256(lambda: report(checkpoint.size, checkpoint.size))

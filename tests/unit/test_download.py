@@ -1,5 +1,6 @@
 import errno
 import hashlib
+import os
 import socket
 import threading
 from contextlib import suppress
@@ -226,37 +227,48 @@ def test_room_is_needed_only_for_what_is_missing(server, tmp_path, monkeypatch):
     assert fetch(at(server), tmp_path).read_bytes() == CONTENT
 
 
-def test_a_disk_that_becomes_full_gets_a_sentence_and_the_next_call_goes_on(server, tmp_path, monkeypatch):
-    class FullDisk:
-        """A file that takes 120,000 bytes."""
+class SmallDisk:
+    """A file that takes so many bytes, and so many of them at a time."""
 
-        def __init__(self, file):
-            self.file = file
+    def __init__(self, file, capacity, at_a_time):
+        self.file, self.capacity, self.at_a_time = file, capacity, at_a_time
 
-        def write(self, data):
-            room = 120_000 - self.file.seek(0, 2)
-            if not room:
-                raise OSError(errno.ENOSPC, "No space left on device")
-            return self.file.write(data[:room])
+    def write(self, data):
+        room = self.capacity - self.file.seek(0, os.SEEK_END)
+        if not room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self.file.write(data[: min(room, self.at_a_time)])
 
-        def __getattr__(self, name):
-            return getattr(self.file, name)
+    def __getattr__(self, name):
+        return getattr(self.file, name)
 
+
+def use_disk(monkeypatch, **limits):
     enter = partial_file.PartialFile.__enter__
 
-    def enter_on_full_disk(part):
+    def enter_on_it(part):
         enter(part)
-        part.file = FullDisk(part.file)
+        part.file = SmallDisk(part.file, **limits)
         return part
 
+    monkeypatch.setattr(partial_file.PartialFile, "__enter__", enter_on_it)
+
+
+def test_a_disk_that_becomes_full_gets_a_sentence_and_the_next_call_goes_on(server, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(partial_file.PartialFile, "__enter__", enter_on_full_disk)
+        use_disk(patched, capacity=120_000, at_a_time=1 << 20)
         with pytest.raises(DownloadError, match=r"weights.pth does not fit into .*: the disk is full"):
             fetch(at(server), tmp_path)
     assert len(server.requests) == 1  # no other source would help
     assert names(tmp_path) == ["weights.pth.part"]
     assert fetch(at(server), tmp_path).read_bytes() == CONTENT
     assert server.requests[-1] == ("/weights.pth", "bytes=120000-")
+
+
+def test_a_disk_that_takes_less_than_it_is_given_is_given_the_rest(server, tmp_path, monkeypatch):
+    use_disk(monkeypatch, capacity=1 << 30, at_a_time=1000)
+    assert fetch(at(server), tmp_path).read_bytes() == CONTENT
+    assert len(server.requests) == 1
 
 
 def test_a_folder_that_cannot_be_made_gets_a_sentence(server, tmp_path):
