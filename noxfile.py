@@ -1,4 +1,4 @@
-"""Development tasks: `nox -s demo`, `serve`, `tests`, `lint`. Each makes the environment that it needs."""
+"""Development tasks: `nox -s demo`, `serve`, `tests`, `matrix`, `lint`. Each makes the environment that it needs."""
 
 import sys
 from pathlib import Path
@@ -16,6 +16,17 @@ nox.options.sessions = ["tests"]
 # ComfyUI needs the three in matching versions; newer ones may have no counterpart.
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 RUFF = "ruff==0.17.5"
+# The second detector backend is installed without its pins, an old supervision and a second OpenCV; this is what it imports.
+GROUNDING_DINO_IMPORTS = ("addict", "yapf", "timm", "matplotlib", "pycocotools")
+# What the text networks must work with: the oldest that ComfyUI accepts, and the newest of both major versions.
+TRANSFORMERS = ("transformers==4.50.3", "transformers<5", "transformers>=5")
+TESTS_WITH_TRANSFORMERS = (
+    "tests/unit/test_vocabulary.py",
+    "tests/unit/test_grounding_dino.py",
+    "tests/unit/test_sam_equivalence.py",
+    "tests/graph/test_detect.py",
+    "tests/graph/test_sam_mask.py",
+)
 
 
 def install_pack(session: nox.Session, *more: str) -> None:
@@ -29,6 +40,11 @@ def host_requirements(session: nox.Session, with_frontend: bool = False) -> list
     comfyui = find_comfyui()
     session.env["COMFYUI_PATH"] = str(comfyui)
     return needed_requirements(comfyui, with_frontend)
+
+
+def install_groundingdino(session: nox.Session) -> None:
+    session.install(*GROUNDING_DINO_IMPORTS)
+    session.install("--no-deps", "groundingdino-py>=0.4")
 
 
 @nox.session
@@ -55,11 +71,25 @@ def serve(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run all tests; arguments after -- go to pytest. Without a ComfyUI those that need one are skipped, or fail in CI."""
     try:
-        install_pack(session, "pytest", "safetensors", *host_requirements(session))
+        install_pack(session, "pytest", *host_requirements(session))
     except HostNotFoundError as error:
         session.warn(str(error))
-        install_pack(session, "pytest", "safetensors")
+        install_pack(session, "pytest")
+    install_groundingdino(session)
     session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def matrix(session: nox.Session) -> None:
+    """Run the tests of both text networks and of SAM with each version of transformers that they must work with."""
+    try:
+        install_pack(session, "pytest", *host_requirements(session))
+    except HostNotFoundError as error:
+        session.error(str(error))
+    install_groundingdino(session)
+    for version in TRANSFORMERS:
+        session.install(version)
+        session.run("python", "-m", "pytest", *(session.posargs or TESTS_WITH_TRANSFORMERS))
 
 
 @nox.session

@@ -4,15 +4,20 @@ from comfy_api.latest import ComfyExtension, io
 
 from .blend import AutoBlend, PoissonBlend
 from .deep import DeepBlendStage1, DeepBlendStage2, LoadPerceptualModel, SaturationLoss
+from .detect import LoadGroundingDINO, TextToBox
 from .evaluate import CompareImages, PlotLosses
 from .mask import MaskMorphology
 from .place import PlaceObject
-from .segment import GrabCutMask
+from .segment import GrabCutMask, LoadSAM, SAMMask
 
 
 class DeepBlendExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [
+            LoadGroundingDINO,
+            TextToBox,
+            LoadSAM,
+            SAMMask,
             GrabCutMask,
             MaskMorphology,
             PlaceObject,

@@ -66,7 +66,7 @@ class LoadPerceptualModel(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, model, download=False):
-        return fingerprint(PERCEPTUAL, model)
+        return fingerprint(PERCEPTUAL, model, download)
 
     @classmethod
     def execute(cls, model, download=False) -> io.NodeOutput:

@@ -62,6 +62,14 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         raise ValueError(f"it cannot be read as a file of weights ({reason})") from error
 
 
+def half_precision() -> torch.dtype:
+    """The 16-bit type that the compute device is quick with and ComfyUI's options allow; else float32."""
+    device = compute_device()
+    if comfy.model_management.should_use_bf16(device):
+        return torch.bfloat16
+    return torch.float16 if comfy.model_management.should_use_fp16(device) else torch.float32
+
+
 def managed(network: torch.nn.Module) -> comfy.model_patcher.ModelPatcher:
     """The network under ComfyUI's memory management."""
     return comfy.model_patcher.ModelPatcher(

@@ -70,8 +70,13 @@ def find_or_fetch_vocabulary(checkpoint: Path, download: bool) -> Path:
     )
 
 
-def fingerprint(folders: tuple[str, ...], name: str | None) -> tuple | None:
-    """Changes when the file does, or a file in the folder; None if it is not there, or comes through a link."""
+def fingerprint(folders: tuple[str, ...], name: str | None, download: bool) -> tuple | str | None:
+    """Changes when the file does, or a file in the folder; None if it is not there, or comes through a link.
+
+    With `download` on, a file of the catalogue is known by its name, or its arrival would have everything run twice.
+    """
+    if download and name in {checkpoint.name for checkpoint in _catalogue(folders)}:
+        return name
     path = name and find(folders, name)
     if not path:
         return None

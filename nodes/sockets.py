@@ -2,6 +2,10 @@
 
 from comfy_api.latest import io
 
+# A text detector: {"patcher": ComfyUI's ModelPatcher of it, "config": {"name": ..., "vocabulary": Vocabulary}}.
+GroundingDINO = io.Custom("DEEPBLEND_GROUNDING_DINO")
+# A Segment Anything network: {"patcher": ..., "config": {"name": ...}, "embeddings": those of the pictures last seen}.
+SAM = io.Custom("DEEPBLEND_SAM")
 # A feature model: {"patcher": ComfyUI's ModelPatcher of it, "config": {"name": ...}}.
 Features = io.Custom("DEEPBLEND_FEATURES")
 # Settings of the saturation loss; None when it is disabled.

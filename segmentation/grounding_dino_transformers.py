@@ -3,10 +3,8 @@
 Nothing is downloaded, compiled or printed, and no code that comes with the weights is run.
 """
 
-import contextlib
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from torch import Tensor, nn
 
 from .grounding_dino_architecture import Architecture, listed, original_weights
 from .grounding_dino_names import hub_weights
+from .transformers_logging import silenced
 
 MODEL_TYPE = "grounding-dino"
 ACCEPTED = f'a folder with config.json of the type "{MODEL_TYPE}" and model.safetensors is accepted'
@@ -62,7 +61,7 @@ def from_folder(folder: Path) -> TransformersDetector:
         found = f"{others}, whose form can carry code and is not read" if others else "no weights"
         raise ValueError(f"{folder} holds {found}; {ACCEPTED}")
     transformers = _require_transformers()
-    with _quiet():
+    with silenced():
         configuration = transformers.GroundingDinoConfig.from_dict(values)
     return _loaded(folder, configuration, str(folder), local_files_only=True, use_safetensors=True)
 
@@ -95,7 +94,7 @@ def _loaded(source: Path | None, configuration: Any, name: str, **options: Any) 
     import transformers
 
     configuration.disable_custom_kernels = True
-    with _quiet(), torch.random.fork_rng(devices=[]):  # transformers 4 draws weights that it then replaces
+    with silenced(), torch.random.fork_rng(devices=[]):  # transformers 4 draws weights that it then replaces
         network, report = transformers.GroundingDinoForObjectDetection.from_pretrained(
             source,
             config=configuration,
@@ -196,19 +195,3 @@ def _require_transformers() -> Any:
             "install transformers, 4.50.3 or later"
         ) from error
     return transformers
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """transformers without its progress bars and reports; afterwards it speaks as before."""
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()

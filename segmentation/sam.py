@@ -1,6 +1,6 @@
 """Segment Anything (Kirillov et al. 2023): from a picture, boxes and points to masks, whichever library holds the network."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -144,7 +144,6 @@ def prompt_masks(
     prompts: Sequence[Prompt],
     candidate: str,
     soft_edges: bool,
-    on_step: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """The mask of each prompt.
 
@@ -156,7 +155,6 @@ def prompt_masks(
             point, and for a single point, which can mean a part or the whole, the one of three masks that the network
             trusts most. LARGEST and SMALLEST take one of the three by its area; an empty one only if all are.
         soft_edges: let the mask fade as the network's certainty does, over at least a pixel, instead of 0 and 1.
-        on_step: called after each decoding with the number of prompts that are done and of all; may raise to stop.
 
     Returns:
         `[N, H, W]` float32 in 0..1 on the embedding's device.
@@ -167,7 +165,6 @@ def prompt_masks(
     if candidate not in CANDIDATES:
         raise ValueError(f"candidate is {candidate!r}; {', '.join(CANDIDATES)} are accepted")
     masks = embedding.features.new_empty((len(prompts), *embedding.size))
-    done = 0
     for chosen in _batches(prompts):
         batch = [prompts[index] for index in chosen]
         several = candidate != BEST or _is_ambiguous(batch[0])
@@ -179,9 +176,6 @@ def prompt_masks(
             else:
                 picked = _by_area(options, candidate, embedding, segmenter.side)
             masks[index] = mask_of_logits(full_size(picked, embedding, segmenter.side), soft_edges)
-        done += len(chosen)
-        if on_step:
-            on_step(done, len(prompts))
     return masks
 
 

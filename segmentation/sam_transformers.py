@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from .sam import Segmenter
+from .transformers_logging import silenced
 
 MODEL_TYPE = "sam"
 ACCEPTED = (
@@ -70,13 +71,14 @@ def segmenter_from_folder(folder: Path) -> Segmenter:
             f"Segment Anything from a folder needs transformers, which cannot be imported ({error}); install transformers"
         ) from error
     try:
-        network, report = SamModel.from_pretrained(
-            folder,
-            local_files_only=True,
-            use_safetensors=True,
-            attn_implementation="sdpa",
-            output_loading_info=True,
-        )
+        with silenced():
+            network, report = SamModel.from_pretrained(
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                attn_implementation="sdpa",
+                output_loading_info=True,
+            )
     except Exception as error:  # each version and format has errors of its own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"the folder {folder.name} cannot be loaded ({reason}); {ACCEPTED}") from error

@@ -113,32 +113,35 @@ class Host:
         required = self.nodes.NODE_CLASS_MAPPINGS[node].INPUT_TYPES()["required"]
         values = {name: spec[1]["default"] for name, spec in required.items() if "default" in spec[1]}
         values = {name: value for name, value in values.items() if not required[name][1].get("forceInput")}
-        prompt = {}
+        values |= {name: value for name, value in inputs.items() if value is not None}
+        count = len(self.nodes.NODE_CLASS_MAPPINGS[node].RETURN_TYPES)
+        prompt = {"node": {"class_type": node, "inputs": values}}
+        outputs = self.run_graph(prompt, *(["node", index] for index in range(count)))
+        return outputs[0] if count == 1 else outputs
+
+    def run_graph(self, prompt, *wanted):
+        """What the outputs [node, index] of a graph hold; values that no widget has are wired in, as by run_node."""
+        prompt = {node: {**entry, "inputs": dict(entry["inputs"])} for node, entry in prompt.items()}
         for values_of_a_run in (WIRED, HANDED_OUT, CAPTURED):
             values_of_a_run.clear()
-        for name, value in inputs.items():
-            if isinstance(value, (torch.Tensor, dict, list, Link)):
-                # A name of its own for every value, or the executor would take the last one from its cache.
-                key = f"{name}-{uuid.uuid4()}"
-                WIRED[key] = value.value if isinstance(value, Link) else value
-                prompt[name] = {"class_type": "DeepBlendTest_Wired", "inputs": {"name": key}}
-                values[name] = [name, 0]
-            elif value is not None:
-                values[name] = value
-        prompt["node"] = {"class_type": node, "inputs": values}
-        count = len(self.nodes.NODE_CLASS_MAPPINGS[node].RETURN_TYPES)
-        for index in range(count):
-            prompt[f"out{index}"] = {
-                "class_type": "DeepBlendTest_Capture",
-                "inputs": {"name": str(index), "value": ["node", index]},
-            }
+        for entry in list(prompt.values()):
+            for name, value in entry["inputs"].items():
+                is_output = isinstance(value, list) and value[:1] and isinstance(value[0], str)
+                if not is_output and isinstance(value, (torch.Tensor, dict, list, Link)):
+                    # A name of its own for every value, or the executor would take the last one from its cache.
+                    key = f"{name}-{uuid.uuid4()}"
+                    WIRED[key] = value.value if isinstance(value, Link) else value
+                    prompt[key] = {"class_type": "DeepBlendTest_Wired", "inputs": {"name": key}}
+                    entry["inputs"][name] = [key, 0]
+        for index, output in enumerate(wanted):
+            inputs = {"name": str(index), "value": output}
+            prompt[f"out{index}"] = {"class_type": "DeepBlendTest_Capture", "inputs": inputs}
         result = self.run(prompt)
         if not result.success:
             raise RuntimeError(result.error)
         for key, tensor in HANDED_OUT.items():
-            assert torch.equal(tensor, WIRED[key]) or tensor.isnan().any(), f"{node} wrote into its input {key}"
-        outputs = [CAPTURED[str(index)] for index in range(count)]
-        return outputs[0] if count == 1 else outputs
+            assert torch.equal(tensor, WIRED[key]) or tensor.isnan().any(), f"a node wrote into its input {key}"
+        return [CAPTURED[str(index)] for index in range(len(wanted))]
 
 
 @pytest.fixture(scope="session")

@@ -133,14 +133,17 @@ def test_cancelling_a_download_ends_the_run_and_the_next_one_resumes(host, serve
         if value:
             comfy.model_management.interrupt_current_processing()
 
-    server.cuts[f"/{NAME}"] = [100_000]
+    server.cuts[f"/{NAME}"] = [100_000, 100_000]
     with monkeypatch.context() as patched:
         observe(patched, cancel_once_some_is_there)
         with pytest.raises(RuntimeError, match="interrupted"):
             host.run_node(LOADER, model=NAME, download=True)
-    assert [path.name for path in (models / "perceptual").iterdir()] == [f"{NAME}.part"]
+    (part,) = (models / "perceptual").iterdir()
+    assert part.name == f"{NAME}.part"
+    arrived = part.stat().st_size
+    assert 0 < arrived < len(content)
     host.run_node(LOADER, model=NAME, download=True)
-    assert server.sent == len(content)
+    assert (f"/{NAME}", f"bytes={arrived}-") in server.requests
     assert [path.name for path in (models / "perceptual").iterdir()] == [NAME]
 
 
@@ -233,14 +236,31 @@ def test_the_vocabulary_is_fetched_or_asked_for(models, model_files, server):
 
 def test_the_fingerprint_changes_with_the_file_or_any_file_of_a_folder(models, model_files):
     folders = ("sams",)
-    assert model_files.fingerprint(folders, None) is None
-    assert model_files.fingerprint(folders, "sam.pth") is None
+
+    def fingerprint(name):
+        return model_files.fingerprint(folders, name, False)
+
+    assert fingerprint(None) is None
+    assert fingerprint("sam.pth") is None
     path = write(models / "sams" / "sam.pth")
     write(models / "sams" / "hub" / "config.json")
     weights = write(models / "sams" / "hub" / "model.safetensors")
-    file, folder = model_files.fingerprint(folders, "sam.pth"), model_files.fingerprint(folders, "hub")
-    assert file == model_files.fingerprint(folders, "sam.pth")
+    file, folder = fingerprint("sam.pth"), fingerprint("hub")
+    assert file == fingerprint("sam.pth")
     path.write_bytes(b"other weights")
     weights.write_bytes(b"other weights")
-    assert model_files.fingerprint(folders, "sam.pth") != file
-    assert model_files.fingerprint(folders, "hub") != folder
+    assert fingerprint("sam.pth") != file
+    assert fingerprint("hub") != folder
+
+
+def test_after_a_download_the_second_run_comes_from_the_cache(host, server, models):
+    def cached():
+        loader = {"class_type": LOADER, "inputs": {"model": NAME, "download": True}}
+        capture = {"class_type": "DeepBlendTest_Capture", "inputs": {"name": "model", "value": ["1", 0]}}
+        run = host.run({"1": loader, "2": capture})
+        assert run.success
+        return run.cached
+
+    assert cached() == []
+    assert cached() == ["1", "2"]
+    assert len(server.requests) == 1

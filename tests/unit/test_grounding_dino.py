@@ -7,7 +7,6 @@ import warnings
 
 import pytest
 import torch
-from grounding_dino_networks import SWIN_T, TINY, tiny_folder, tiny_weights
 from torch.profiler import ProfilerActivity, profile
 
 from deepblend.segmentation import grounding_dino_package
@@ -18,6 +17,7 @@ from deepblend.segmentation.grounding_dino import (
     detector_from_weights,
     working_bytes,
 )
+from grounding_dino_networks import SWIN_T, TINY, tiny_folder, tiny_weights
 
 pytest.importorskip("transformers")
 BACKENDS = (TRANSFORMERS, PACKAGE)

@@ -3,9 +3,9 @@ import re
 
 import pytest
 import torch
-from grounding_dino_networks import SWIN_T, TINY, tiny_weights
 
 from deepblend.segmentation.grounding_dino_names import hub_weights, tensor_names
+from grounding_dino_networks import SWIN_T, TINY, tiny_weights
 
 # The layers of the published networks, but narrow: names do not depend on widths.
 NARROW = {

@@ -89,9 +89,11 @@ def test_many_prompts_are_decoded_sixteen_at_a_time(tiny, embedding):
     boxes = [Prompt((x, 10, x + 50, 80), [], []) for x in range(37)]
     points = [Prompt(None, [(20, 20 + y)], []) for y in range(3)]
     prompts = [*boxes[:20], *points, *boxes[20:]]
-    steps = []
-    masks = prompt_masks(tiny, embedding, prompts, BEST, True, lambda *step: steps.append(step))
-    assert steps == [(16, 40), (32, 40), (37, 40), (40, 40)]
+    counts, decode = [], tiny.decode
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiny, "decode", lambda *values: counts.append(values) or decode(*values))
+        masks = prompt_masks(tiny, embedding, prompts, BEST, True)
+    assert [len(boxes if points is None else points) for _, boxes, points, _, _ in counts] == [16, 16, 5, 3]
     for index in (0, 15, 16, 19, 20, 22, 23, 39):
         alone = prompt_masks(tiny, embedding, [prompts[index]], BEST, True)[0]
         assert (masks[index] - alone).abs().max() < 1e-3
@@ -99,19 +101,8 @@ def test_many_prompts_are_decoded_sixteen_at_a_time(tiny, embedding):
 
 def test_no_prompts_give_no_masks_and_need_no_decoder():
     painter = Painter()
-    masks = prompt_masks(painter, SQUARE, [], BEST, True, lambda *step: pytest.fail("nothing to do"))
+    masks = prompt_masks(painter, SQUARE, [], BEST, True)
     assert masks.shape == (0, 128, 128) and masks.dtype == torch.float32 and not painter.calls
-
-
-def test_run_stops_when_the_callback_raises():
-    painter = Painter()
-
-    def stop(done, total):
-        raise InterruptedError
-
-    with pytest.raises(InterruptedError):
-        prompt_masks(painter, SQUARE, [BOX] * 40, BEST, False, stop)
-    assert len(painter.calls) == 1
 
 
 @pytest.mark.parametrize(

@@ -249,6 +249,14 @@ def test_nothing_in_a_folder_is_executed(tmp_path):
     segmenter_from_folder(folder)
 
 
+def test_loading_a_folder_prints_nothing(tmp_path, capfd):
+    pytest.importorskip("transformers")
+    folder = tiny_sam_folder(tmp_path / "sam")
+    capfd.readouterr()
+    segmenter_from_folder(folder)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_missing_packages_are_named(monkeypatch, tmp_path):
     folder = tiny_sam_folder(tmp_path / "sam")
     monkeypatch.setitem(sys.modules, "segment_anything.modeling", None)

@@ -2,9 +2,9 @@ import json
 import sys
 
 import pytest
-from grounding_dino_networks import tiny_vocabulary
 
 from deepblend.segmentation.vocabulary import SPECIAL_IDS, read_vocabulary
+from grounding_dino_networks import tiny_vocabulary
 
 TEXTS = (
     "red car.",
