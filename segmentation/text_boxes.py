@@ -13,7 +13,7 @@ from .phrases import Phrase
 # GroundingDINO's own evaluation: the shorter side becomes 800 pixels, unless the longer one would pass 1333.
 SHORTER_SIDE = 800
 LONGEST_SIDE = 1333
-LEAST_SIDE = 32  # of very long pictures; the network's coarsest features are 1/32 of its input
+LEAST_SIDE = 40  # of very long pictures: the network chooses its 900 boxes from as many places at least
 MEAN = (0.485, 0.456, 0.406)
 STANDARD_DEVIATION = (0.229, 0.224, 0.225)
 
@@ -30,7 +30,7 @@ def input_size(height: int, width: int) -> tuple[int, int]:
     """Height and width at which the detector looks at a picture of this size."""
     shorter, longer = min(height, width), max(height, width)
     side = min(SHORTER_SIDE, round(LONGEST_SIDE * shorter / longer))
-    size = max(side, LEAST_SIDE), max(int(side * longer / shorter), LEAST_SIDE)
+    size = (side, int(side * longer / shorter)) if side >= LEAST_SIDE else (LEAST_SIDE, LONGEST_SIDE)
     return size if height <= width else size[::-1]
 
 

@@ -24,7 +24,7 @@ from comfyui_host import CHECKOUT
 
 PACK_FOLDER = "ComfyUI-DeepBlend"
 # Pictures in scikit-image's own package that the workflows of this pack load.
-PHOTOGRAPHS = ("astronaut", "coffee", "immunohistochemistry")
+PHOTOGRAPHS = ("astronaut", "coffee", "immunohistochemistry", "rocket")
 BASE_FOLDERS = ("custom_nodes", "input", "output", "temp", "models", "user")
 START_TIMEOUT = 300  # seconds; loading ComfyUI on a busy machine takes half a minute
 

@@ -1,11 +1,13 @@
 """The workflows that users get: the API twin runs, and the file for the editor is the same graph."""
 
 import json
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import skimage.data
+import torch
 from PIL import Image
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
@@ -19,6 +21,27 @@ def photographs(host):
     from comfyui_server import write_photographs
 
     write_photographs(Path(folder_paths.get_input_directory()))
+
+
+@pytest.fixture
+def random_networks(host):
+    """Networks that find nothing, under the names of the published ones, for the workflows that need files."""
+    import folder_paths
+
+    from grounding_dino_networks import tiny_vocabulary, tiny_weights
+    from sam_networks import tiny_sam_weights
+
+    models = Path(folder_paths.models_dir)
+    for name in ("grounding-dino", "sams"):
+        (models / name).mkdir(parents=True, exist_ok=True)
+    detector = models / "grounding-dino" / "groundingdino_swint_ogc.pth"
+    segmenter = models / "sams" / "sam_vit_b_01ec64.pth"
+    torch.save({"model": tiny_weights()}, detector)
+    vocabulary = tiny_vocabulary(detector.parent)
+    torch.save(tiny_sam_weights(), segmenter)
+    yield
+    for path in (detector, vocabulary, segmenter):
+        path.unlink()
 
 
 def load(path):
@@ -89,7 +112,7 @@ def test_editor_file_is_consistent(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_twin_runs_and_a_second_run_comes_from_the_cache(host, photographs, name):
+def test_twin_runs_and_a_second_run_comes_from_the_cache(host, photographs, random_networks, name):
     prompt = shortened(load(WORKFLOWS / "api" / f"{name}.json"))
     host.executor = host.new_executor()
     first = host.run(prompt)
@@ -124,3 +147,35 @@ def test_workflow_moves_the_patch_and_nothing_else(host, photographs, name, save
     middle_y, middle_x = (top + bottom) // 2, (left + right) // 2
     patch = result[middle_y - 20 : middle_y + 20, middle_x - 20 : middle_x + 20].mean((0, 1))
     assert patch[2] > patch[0] + 10  # the patch is blue, wood is not, and tissue only a little
+
+
+def test_workflow_finds_and_moves_what_the_prompt_names(host, photographs, linked):
+    """text_to_object_transfer with stand-ins for both networks, which see colours: the orange suit stands for all of her."""
+    import comfy.model_patcher
+    import folder_paths
+
+    from deepblend.segmentation.vocabulary import read_vocabulary
+    from grounding_dino_networks import tiny_vocabulary
+    from stand_ins import ColorDetector, ContrastSegmenter
+
+    def managed(network):
+        cpu = torch.device("cpu")
+        return comfy.model_patcher.ModelPatcher(network, load_device=cpu, offload_device=cpu)
+
+    vocabulary = read_vocabulary(tiny_vocabulary(folder_paths.get_temp_directory()))
+    detector = {"patcher": managed(ColorDetector(vocabulary)), "config": {"name": "", "vocabulary": vocabulary}}
+    segmenter = {"patcher": managed(ContrastSegmenter()), "config": {"name": ""}, "embeddings": OrderedDict()}
+    prompt = shortened(load(WORKFLOWS / "api" / "text_to_object_transfer.json"))
+    for loader, handle, user in (("3", detector, "4"), ("6", segmenter, "7")):
+        del prompt[loader]
+        prompt[user]["inputs"]["model"] = linked(handle)
+    prompt["4"]["inputs"]["prompt"] = "red"
+    boxes, mask, placed, blended, refined = host.run_graph(prompt, ["4", 0], ["8", 0], ["10", 1], ["13", 0], ["21", 0])
+    ((box,),) = boxes
+    assert box["label"] == "red" and 200 < box["width"] < 480 and box["y"] > 150, "the suit"
+    assert 0.05 < mask.mean() < 0.4
+    target = torch.from_numpy(skimage.data.rocket()).float() / 255
+    for picture in (blended, refined):
+        assert torch.equal(picture[0][placed[0] == 0], target[placed[0] == 0])
+        suit = picture[0][placed[0] == 1].mean(0)
+        assert suit[0] > 1.5 * suit[2], "the suit is orange, the evening sky is blue"

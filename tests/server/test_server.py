@@ -22,8 +22,45 @@ def choice(*options):
 
 
 IMAGE, MASK, BOXES = ("IMAGE", {}), ("MASK", {}), ("BOUNDING_BOX", {"forceInput": True})
+POINTS = ("STRING", {"forceInput": True})
 # Saved workflows depend on these: ids, inputs in their order with defaults and ranges, [optional ones], outputs.
 CONTRACT = {
+    "DeepBlend_LoadGroundingDINO": (
+        {
+            "model": ("COMBO", {}),
+            "backend": ("COMBO", choice("auto", "transformers", "groundingdino-py")),
+        },
+        {"download": ("BOOLEAN", {"default": False})},
+        {"model": "DEEPBLEND_GROUNDING_DINO"},
+    ),
+    "DeepBlend_TextToBox": (
+        {
+            "model": ("DEEPBLEND_GROUNDING_DINO", {}),
+            "image": IMAGE,
+            "prompt": ("STRING", {"default": "", "multiline": True}),
+            "box_threshold": ("FLOAT", number(0.3, 0.0, 1.0)),
+            "select": ("COMBO", choice("all", "best", "largest", "left", "right", "index")),
+            "index": ("INT", number(0, 0, 899)),
+        },
+        {},
+        {"bboxes": "BOUNDING_BOX", "preview": "IMAGE"},
+    ),
+    "DeepBlend_LoadSAM": (
+        {"model": ("COMBO", {})},
+        {"download": ("BOOLEAN", {"default": False})},
+        {"model": "DEEPBLEND_SAM"},
+    ),
+    "DeepBlend_SAMMask": (
+        {
+            "model": ("DEEPBLEND_SAM", {}),
+            "image": IMAGE,
+            "candidate": ("COMBO", choice("best", "largest", "smallest")),
+            "combine": ("COMBO", choice("union", "separate")),
+            "soft_edges": ("BOOLEAN", {"default": True}),
+        },
+        {"bboxes": BOXES, "positive_coords": POINTS, "negative_coords": POINTS},
+        {"mask": "MASK"},
+    ),
     "DeepBlend_GrabCutMask": (
         {"image": IMAGE, "bboxes": BOXES, "iterations": ("INT", number(5, 1, 50))},
         {},
@@ -193,7 +230,9 @@ def test_every_node_explains_itself(object_info, node):
         assert options["tooltip"], name
 
 
-@pytest.mark.parametrize("name", ["auto_transfer", "object_transfer", "paper_recipe", "poisson_transfer"])
+@pytest.mark.parametrize(
+    "name", ["auto_transfer", "object_transfer", "paper_recipe", "poisson_transfer", "text_to_object_transfer"]
+)
 def test_templates_are_listed_and_served(server, name):
     assert name in server.get("/workflow_templates")["ComfyUI-DeepBlend"]
     served = server.get(f"/api/workflow_templates/ComfyUI-DeepBlend/{name}.json")

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 import torchvision
@@ -24,8 +26,11 @@ def test_input_has_the_size_that_groundingdino_was_trained_with(size):
 
 
 def test_very_long_pictures_keep_a_shorter_side():
-    assert min(input_size(10, 4000)) == min(input_size(4000, 10)) == 32
-    assert max(input_size(10, 4000)) <= 1333
+    sizes = [input_size(*size) for size in ((10, 4000), (1, 4000), (100, 3000))]
+    assert sizes == [(40, 1333), (40, 1333), (44, 1320)]
+    assert input_size(4000, 10) == (1333, 40)
+    for size in sizes:  # GroundingDINO has maps of 1/8 to 1/64 of its input, and chooses 900 of their places
+        assert sum(math.prod(-(-length // stride) for length in size) for stride in (8, 16, 32, 64)) >= 900
 
 
 def test_pixels_are_those_of_torchvision():
