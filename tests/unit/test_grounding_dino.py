@@ -76,7 +76,9 @@ def test_both_libraries_find_the_same(detectors, size, prompt):
 def test_both_libraries_find_the_same_with_the_published_network():
     weights = tiny_weights(3, SWIN_T)
     # 26 × 30 cells and the three levels above them: just more than the 900 queries.
-    pixels = picture(208, 240)
+    # Of pictures with other seeds some have two places that rank next to each other with equal scores but for rounding;
+    # which comes first is then chance, and the two queries differ. In this one the scores are 5e-5 apart at least.
+    pixels = picture(208, 240, seed=2)
     found = []
     for backend in BACKENDS:
         detector = detector_from_weights(weights, backend)
