@@ -3,7 +3,7 @@
     python install.py                   prints what is there, what is missing and how to get it; changes nothing
     python install.py --models sam_b    fetches model files
 
-ComfyUI-Manager runs it without arguments after installing the pack.
+ComfyUI-Manager runs it without arguments after installing the pack; it then names only packages that are missing.
 """
 
 import argparse
@@ -25,6 +25,8 @@ from segmentation.checkpoints import (
 )
 from segmentation.download import DownloadError, fetch
 
+# What ComfyUI-Manager sets for the scripts that it runs, whose output it shows to everyone at every installation.
+MANAGER_SETS = {"COMFYUI_PATH", "COMFYUI_FOLDERS_BASE_PATH"}
 HERE = Path(__file__).absolute().parent  # which keeps a link in custom_nodes
 
 
@@ -147,15 +149,20 @@ def _absolute(path: str) -> Path:
     return Path(path).expanduser().resolve()
 
 
-def report(models: Models | None) -> None:
-    """Print what is there and what is missing."""
-    print(f"DeepBlend: Python packages of {sys.executable}")
+def report_packages(missing_only: bool = False) -> None:
+    """Print which of the needed Python packages are there."""
     for package in PACKAGES:
         name, version = _installed(package.names)
         if version is None:
             _row("missing", name, f"{package.without_it}; {_pip('install', name)}")
-        else:
+        elif not missing_only:
             _row("present", name, version)
+
+
+def report(models: Models | None) -> None:
+    """Print what is there and what is missing."""
+    print(f"DeepBlend: Python packages of {sys.executable}")
+    report_packages()
     name, version = _installed((OPTIONAL_PACKAGE,))
     if version is None:
         commands = " and ".join(_pip(*command) for command in OPTIONAL_COMMANDS)
@@ -277,6 +284,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--models", nargs="+", metavar="NAME", help=f"fetch these: {', '.join(ALIASES)}, or file names")
     parser.add_argument("--models-directory", metavar="PATH", help="the folder models of a ComfyUI, if it is not found")
     options = parser.parse_args(arguments)
+    if options.models is None and MANAGER_SETS <= os.environ.keys() and not sys.stdout.isatty():
+        report_packages(missing_only=True)
+        return 0
     models = find_models(options.models_directory)
     if options.models is None:
         report(models)

@@ -128,6 +128,17 @@ def test_a_vocabulary_beside_the_checkpoint_counts_if_it_is_the_right_one(site):
     assert row(run(site).out, "vocab.txt") == f"present vocab.txt {path}"
 
 
+def test_comfyui_manager_sees_only_what_is_missing(site):
+    manager = {"COMFYUI_PATH": str(site.comfyui), "COMFYUI_FOLDERS_BASE_PATH": str(site.comfyui)}
+    all_there = run(site, **manager, code="install.PACKAGES = install.PACKAGES[:3]")
+    assert (all_there.code, all_there.out, all_there.err) == (0, "", "")
+    code = "install.PACKAGES = (*install.PACKAGES[:3], install.Package(('no-such-package',), 'nothing works'))"
+    lacking = run(site, **manager, code=code)
+    (line,) = lacking.out.splitlines()
+    assert line.split()[:2] == ["missing", "no-such-package"] and line.endswith("pip install no-such-package")
+    assert (lacking.code, lacking.err) == (0, "")
+
+
 def test_another_comfyui_can_be_named(site, tmp_path):
     other = tmp_path / "other"
     path = other / "models" / "sams" / "sam_vit_b_01ec64.pth"
@@ -135,7 +146,7 @@ def test_another_comfyui_can_be_named(site, tmp_path):
     put(site, "sams", path.name)
     for result in (
         run(site, COMFYUI_PATH=str(other)),
-        run(site, COMFYUI_PATH=str(site.comfyui), COMFYUI_FOLDERS_BASE_PATH=str(other)),
+        run(site, COMFYUI_FOLDERS_BASE_PATH=str(other)),
         run(site, "--models-directory", str(other / "models")),
     ):
         assert row(result.out, path.name) == f"present {path.name} {path}"
