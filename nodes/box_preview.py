@@ -32,12 +32,12 @@ def draw_boxes(picture: Tensor, boxes: list[BoxDict], labels: list[str]) -> Tens
     side = sum(image.size) / 2
     width, size = max(THINNEST_LINE, round(side * LINE_SHARE)), max(SMALLEST_TEXT, round(side * TEXT_SHARE))
     font = ImageFont.load_default(size)
-    for box in reversed(boxes):
-        color = PHRASE_COLORS[labels.index(box["label"]) % len(PHRASE_COLORS)]
-        left, top = box["x"], box["y"]
-        right, bottom = left + box["width"] - 1, top + box["height"] - 1
-        draw.rectangle((left, top, right, bottom), outline=color, width=width)
-        _draw_label(draw, image.size, (left, top), f"{box['label']} {box['score']:.2f}", color, font)
+    colors = [PHRASE_COLORS[labels.index(box["label"]) % len(PHRASE_COLORS)] for box in boxes]
+    for box, color in reversed(list(zip(boxes, colors, strict=True))):
+        right, bottom = box["x"] + box["width"] - 1, box["y"] + box["height"] - 1
+        draw.rectangle((box["x"], box["y"], right, bottom), outline=color, width=width)
+    for box, color in reversed(list(zip(boxes, colors, strict=True))):
+        _draw_label(draw, image.size, (box["x"], box["y"]), f"{box['label']} {box['score']:.2f}", color, font)
     return torch.from_numpy(np.array(image)).movedim(-1, 0).float() / 255
 
 

@@ -78,13 +78,12 @@ def managed(network: torch.nn.Module) -> comfy.model_patcher.ModelPatcher:
 
 
 def on_compute_device(patcher: comfy.model_patcher.ModelPatcher, working_bytes: int) -> torch.nn.Module:
-    """The network, moved to the compute device, with room for what its use takes beside it.
-
-    To be called outside of inference mode: what is moved inside of it can never give a gradient.
-    """
-    comfy.model_management.load_models_gpu([patcher], memory_required=working_bytes, force_full_load=True)
-    # With --novram ComfyUI still leaves part of it behind, but these networks can only run whole.
-    return patcher.model.to(patcher.load_device)
+    """The network, moved to the compute device, with room for what its use takes beside it."""
+    # What is moved in inference mode can never give a gradient, nor be moved back outside of it.
+    with torch.inference_mode(False):
+        comfy.model_management.load_models_gpu([patcher], memory_required=working_bytes, force_full_load=True)
+        # With --novram ComfyUI still leaves part of it behind, but these networks can only run whole.
+        return patcher.model.to(patcher.load_device)
 
 
 class Progress:

@@ -152,6 +152,21 @@ def test_linked_values_are_checked(host, colors, linked):
         host.run_node(NODE, model=colors, image=SCENE, prompt="red", box_threshold=linked(1.5))
 
 
+def test_the_network_is_moved_outside_of_inference_mode(host, colors, monkeypatch):
+    """Or another node could not move it back outside of it; on a CPU nothing is moved and nothing would show."""
+    import comfy.model_management
+
+    load, modes = comfy.model_management.load_models_gpu, []
+
+    def observed(*arguments, **options):
+        modes.append(torch.is_inference_mode_enabled())
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(comfy.model_management, "load_models_gpu", observed)
+    host.run_node(NODE, model=colors, image=SCENE, prompt="red")
+    assert modes == [False]
+
+
 # The loader, with a tiny network of random weights, in the forms in which people have it.
 
 
