@@ -3,7 +3,6 @@
 Nothing is downloaded, compiled or printed, and no code that comes with the weights is run.
 """
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,75 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .grounding_dino_architecture import Architecture, listed, original_weights
+from .grounding_dino_architecture import Architecture, original_weights
 from .grounding_dino_names import hub_weights
-from .transformers_logging import silenced
+from .transformers_loading import chosen, loaded, read_configuration, read_folder
 
 MODEL_TYPE = "grounding-dino"
-ACCEPTED = f'a folder with config.json of the type "{MODEL_TYPE}" and model.safetensors is accepted'
-# Entries of a config.json that make transformers fetch or run something. Those with "attn_implementation" can name code
-# on the hub, and "eager" gives wrong results: there transformers 5 lets each phrase see the others.
-ORDERS = re.compile(r"quantization_config|auto_map|backbone|backbone_kwargs|use_\w+_backbone|\w*attn_implementation\w*")
+ACCEPTED = f"a folder with config.json of model_type {MODEL_TYPE} and model.safetensors is accepted"
+# Entries of config.json that describe the network. How attention is computed is not among them: with "eager" transformers 5
+# gives wrong results, since there each phrase sees the others.
+ENTRIES = {
+    "activation_function",
+    "d_model",
+    "num_queries",
+    "encoder_layers",
+    "encoder_ffn_dim",
+    "encoder_attention_heads",
+    "decoder_layers",
+    "decoder_ffn_dim",
+    "decoder_attention_heads",
+    "num_feature_levels",
+    "encoder_n_points",
+    "decoder_n_points",
+    "two_stage",
+    "two_stage_bbox_embed_share",
+    "decoder_bbox_embed_share",
+    "embedding_init_target",
+    "query_dim",
+    "max_text_len",
+    "position_embedding_type",
+    "positional_embedding_temperature",
+    "layer_norm_eps",
+}
+# The parts, the type of each, and their entries.
+PARTS = {
+    "backbone_config": (
+        "swin",
+        {
+            "model_type",
+            "image_size",
+            "patch_size",
+            "num_channels",
+            "embed_dim",
+            "depths",
+            "num_heads",
+            "window_size",
+            "mlp_ratio",
+            "qkv_bias",
+            "hidden_act",
+            "use_absolute_embeddings",
+            "layer_norm_eps",
+            "out_indices",
+        },
+    ),
+    "text_config": (
+        "bert",
+        {
+            "model_type",
+            "vocab_size",
+            "hidden_size",
+            "num_hidden_layers",
+            "num_attention_heads",
+            "intermediate_size",
+            "hidden_act",
+            "max_position_embeddings",
+            "type_vocab_size",
+            "layer_norm_eps",
+            "pad_token_id",
+        },
+    ),
+}
 # Tensors that some files have and some networks want, and that no result depends on: computed tables, BERT's pooler, and
 # a last normalisation of Swin that transformers 5 writes and does not use.
 WITHOUT_EFFECT = re.compile(r".*(relative_position_index|position_ids|\.pooler\.dense\.\w+|\.swin\.layernorm\.\w+)")
@@ -50,72 +109,37 @@ def from_weights(weights: dict[str, Tensor]) -> TransformersDetector:
     """The network of an original checkpoint; see `grounding_dino.detector_from_weights`."""
     named, architecture = original_weights(weights)
     _require_transformers()
-    return _loaded(None, _configuration(architecture), "the weights", state_dict=hub_weights(named, architecture))
+    return _detector(_configuration(architecture), hub_weights(named, architecture), "the weights")
 
 
 def from_folder(folder: Path) -> TransformersDetector:
     """The network of a Hugging Face folder; see `grounding_dino.detector_from_folder`."""
-    values = _read_configuration(folder)
-    if not ((folder / "model.safetensors").is_file() or (folder / "model.safetensors.index.json").is_file()):
-        others = ", ".join(sorted(path.name for path in folder.glob("*.bin")))
-        found = f"{others}, whose form can carry code and is not read" if others else "no weights"
-        raise ValueError(f"{folder} holds {found}; {ACCEPTED}")
-    transformers = _require_transformers()
-    with silenced():
-        configuration = transformers.GroundingDinoConfig.from_dict(values)
-    return _loaded(folder, configuration, str(folder), local_files_only=True, use_safetensors=True)
-
-
-def _read_configuration(folder: Path) -> dict[str, Any]:
-    """The entries of config.json that describe the network."""
-    try:
-        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ValueError(f"{folder} has no config.json; {ACCEPTED}") from error
-    except ValueError as error:
-        raise ValueError(f"config.json of {folder} cannot be read ({error}); {ACCEPTED}") from error
-    if not isinstance(values, dict) or values.get("model_type") != MODEL_TYPE:
-        found = values.get("model_type") if isinstance(values, dict) else None
-        raise ValueError(f'config.json of {folder} is of the type "{found}"; {ACCEPTED}')
-    for part, kind in (("backbone_config", "swin"), ("text_config", "bert")):
-        # A backbone that is only named would be fetched.
+    values = read_configuration(folder, MODEL_TYPE, ACCEPTED)
+    entries = chosen(values, ENTRIES)
+    for part, (kind, names) in PARTS.items():
+        # A part that is only named would be fetched.
         if not isinstance(values.get(part), dict) or values[part].get("model_type") != kind:
-            raise ValueError(f'config.json of {folder} has no {part} of the type "{kind}"; {ACCEPTED}')
-        values[part] = _without_orders(values[part])
-    return _without_orders(values)
+            raise ValueError(f"config.json in the folder {folder.name} has no {part} of model_type {kind}; {ACCEPTED}")
+        entries[part] = chosen(values[part], names)
+    weights = read_folder(folder, ACCEPTED)
+    transformers = _require_transformers()
+    try:
+        return _detector(transformers.GroundingDinoConfig(**entries), weights, f"the folder {folder.name}")
+    except ValueError:
+        raise
+    except Exception as error:  # sizes that make no network fail in many ways
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"config.json in the folder {folder.name} describes no network ({reason}); {ACCEPTED}"
+        ) from error
 
 
-def _without_orders(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if not ORDERS.fullmatch(name)}
-
-
-def _loaded(source: Path | None, configuration: Any, name: str, **options: Any) -> TransformersDetector:
-    """transformers' network with the weights of a folder or a state dict; ValueError unless they are just its own."""
+def _detector(configuration: Any, weights: dict[str, Tensor], what: str) -> TransformersDetector:
     import transformers
 
     configuration.disable_custom_kernels = True
-    with silenced(), torch.random.fork_rng(devices=[]):  # transformers 4 draws weights that it then replaces
-        network, report = transformers.GroundingDinoForObjectDetection.from_pretrained(
-            source,
-            config=configuration,
-            ignore_mismatched_sizes=True,  # they are reported, and refused below
-            output_loading_info=True,
-            **options,
-        )
-    for kind, problem in (
-        ("mismatched_keys", "of another shape than the network's"),
-        ("missing_keys", "missing"),
-        ("unexpected_keys", "not part of the network"),
-    ):
-        keys = [key if isinstance(key, str) else key[0] for key in report[kind]]
-        keys = [key for key in keys if not WITHOUT_EFFECT.fullmatch(key)]
-        if keys:
-            raise ValueError(f"{name}: {listed(keys)} {problem}; weights that fit their sizes are accepted")
-    if report.get("error_msgs"):
-        raise ValueError(
-            f"{name}: {report['error_msgs'][0].splitlines()[0]}; weights that fit their sizes are accepted"
-        )
-    return TransformersDetector(network.float().requires_grad_(False)).eval()
+    network = loaded(transformers.GroundingDinoForObjectDetection, configuration, weights, WITHOUT_EFFECT, what)
+    return TransformersDetector(network).eval()
 
 
 def _configuration(architecture: Architecture) -> Any:
@@ -189,7 +213,7 @@ def _require_transformers() -> Any:
     try:
         import transformers
         from transformers import GroundingDinoForObjectDetection  # noqa: F401 - lazy: the import shows what is missing
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # transformers 4 imports late, and raises the latter
         raise ImportError(
             f"GroundingDINO needs transformers, which cannot be imported ({error}); "
             "install transformers, 4.50.3 or later"

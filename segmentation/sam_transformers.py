@@ -1,18 +1,63 @@
 """Segment Anything from a Hugging Face folder, through the package transformers."""
 
-import json
+import re
 from pathlib import Path
 
 from torch import nn
 
 from .sam import Segmenter
-from .transformers_logging import silenced
+from .transformers_loading import chosen, loaded, read_configuration, read_folder
 
 MODEL_TYPE = "sam"
 ACCEPTED = (
     "a folder with config.json of model_type sam and model.safetensors is accepted, such as that of "
     "facebook/sam-vit-base, sam-vit-large or sam-vit-huge"
 )
+# Entries of config.json that describe the network, by its parts.
+PARTS = {
+    "vision_config": {
+        "hidden_size",
+        "output_channels",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_channels",
+        "image_size",
+        "patch_size",
+        "hidden_act",
+        "layer_norm_eps",
+        "qkv_bias",
+        "mlp_ratio",
+        "mlp_dim",
+        "use_abs_pos",
+        "use_rel_pos",
+        "window_size",
+        "global_attn_indexes",
+        "num_pos_feats",
+    },
+    "prompt_encoder_config": {
+        "hidden_size",
+        "image_size",
+        "patch_size",
+        "mask_input_channels",
+        "num_point_embeddings",
+        "hidden_act",
+        "layer_norm_eps",
+    },
+    "mask_decoder_config": {
+        "hidden_size",
+        "hidden_act",
+        "mlp_dim",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "attention_downsample_rate",
+        "num_multimask_outputs",
+        "iou_head_depth",
+        "iou_head_hidden_dim",
+        "layer_norm_eps",
+    },
+}
+# Some versions write the positions twice.
+SECOND_POSITIONS = re.compile(r"prompt_encoder\.shared_embedding\.positional_embedding")
 
 
 class TransformersSegmenter(Segmenter):
@@ -59,50 +104,28 @@ def segmenter_from_folder(folder: Path) -> Segmenter:
         ValueError: if the folder holds another network or parts are missing.
         ImportError: if transformers is not installed.
     """
-    found = _model_type(folder)
-    if found != MODEL_TYPE:
-        raise ValueError(f"the folder {folder.name} holds a network of model_type {found}; {ACCEPTED}")
-    if not list(folder.glob("*.safetensors")):
-        raise ValueError(f"the folder {folder.name} holds no safetensors file; {ACCEPTED}")
+    values = read_configuration(folder, MODEL_TYPE, ACCEPTED)
+    parts = {}
+    for part, names in PARTS.items():
+        if not isinstance(values.get(part, {}), dict):
+            raise ValueError(f"config.json in the folder {folder.name} has no {part}; {ACCEPTED}")
+        parts[part] = chosen(values.get(part, {}), names)
+    weights = read_folder(folder, ACCEPTED)
     try:
-        from transformers import SamModel
-    except ImportError as error:
+        from transformers import SamConfig, SamModel
+    except (ImportError, RuntimeError) as error:  # transformers 4 imports late, and raises the latter
         raise ImportError(
             f"Segment Anything from a folder needs transformers, which cannot be imported ({error}); install transformers"
         ) from error
     try:
-        with silenced():
-            network, report = SamModel.from_pretrained(
-                folder,
-                local_files_only=True,
-                use_safetensors=True,
-                attn_implementation="sdpa",
-                output_loading_info=True,
-            )
-    except Exception as error:  # each version and format has errors of its own
+        configuration = SamConfig(**parts)
+        configuration._attn_implementation = "sdpa"
+        network = loaded(SamModel, configuration, weights, SECOND_POSITIONS, f"the folder {folder.name}")
+    except ValueError:
+        raise
+    except Exception as error:  # sizes that make no network fail in many ways
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"the folder {folder.name} cannot be loaded ({reason}); {ACCEPTED}") from error
-    _require_complete(folder, report)
-    return TransformersSegmenter(network.float())
-
-
-def _require_complete(folder: Path, report: dict) -> None:
-    """Raise ValueError with a sentence if transformers found weights missing or left some over."""
-    for problem, found in (
-        ("lack", report["missing_keys"]),
-        ("hold, beside the network's,", report["unexpected_keys"]),
-    ):
-        if found:
-            raise ValueError(
-                f"the weights in the folder {folder.name} {problem} {sorted(found)[0]} ({len(found)} such); {ACCEPTED}"
-            )
-
-
-def _model_type(folder: Path) -> str:
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ValueError(f"the folder {folder.name} holds no config.json; {ACCEPTED}") from error
-    except (OSError, ValueError) as error:
-        raise ValueError(f"config.json in the folder {folder.name} cannot be read ({error}); {ACCEPTED}") from error
-    return str(config.get("model_type")) if isinstance(config, dict) else "none"
+        raise ValueError(
+            f"config.json in the folder {folder.name} describes no network ({reason}); {ACCEPTED}"
+        ) from error
+    return TransformersSegmenter(network)

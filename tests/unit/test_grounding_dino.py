@@ -295,26 +295,26 @@ def test_a_config_that_orders_more_than_sizes_changes_nothing(detectors, folder,
 
 @pytest.mark.parametrize("kind", ["mm-grounding-dino", "owlvit", None])
 def test_folders_of_other_networks_are_refused(folder, tmp_path, kind):
-    assert_folder_refused(copied(folder, tmp_path, model_type=kind), f'of the type "{kind}"')
+    assert_folder_refused(copied(folder, tmp_path, model_type=kind), f"holds a network of model_type {kind!r}")
 
 
 @pytest.mark.parametrize("part", ["backbone_config", "text_config"])
 @pytest.mark.parametrize("value", [None, {"model_type": "resnet"}], ids=str)
 def test_folders_of_networks_with_other_parts_are_refused(folder, tmp_path, part, value):
-    assert_folder_refused(copied(folder, tmp_path, **{part: value}), f"has no {part} of the type")
+    assert_folder_refused(copied(folder, tmp_path, **{part: value}), f"has no {part} of model_type")
 
 
 def test_folders_that_lack_a_file_are_refused(folder, tmp_path):
-    assert_folder_refused(tmp_path, "has no config.json")
+    assert_folder_refused(tmp_path, "holds no config.json")
     copied(folder, tmp_path)
     (tmp_path / "model.safetensors").unlink()
     assert_folder_refused(tmp_path, "holds no weights")
     (tmp_path / "pytorch_model.bin").write_bytes(b"1")
-    assert_folder_refused(tmp_path, "holds pytorch_model.bin, whose form can carry code and is not read")
+    assert_folder_refused(tmp_path, "holds only pytorch_model.bin, whose form can carry code and is not read")
     (tmp_path / "config.json").write_text("{")
-    assert_folder_refused(tmp_path, "config.json of .* cannot be read")
+    assert_folder_refused(tmp_path, "config.json in the folder .* cannot be read")
     (tmp_path / "config.json").write_text("[]")
-    assert_folder_refused(tmp_path, 'of the type "None"')
+    assert_folder_refused(tmp_path, "holds a network of model_type None")
 
 
 @pytest.mark.parametrize(
@@ -333,13 +333,13 @@ def test_folders_whose_weights_do_not_fit_are_refused(folder, tmp_path, change, 
     safetensors.save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match=message) as refusal:
         detector_from_folder(tmp_path)
-    assert "\n" not in str(refusal.value) and str(tmp_path) in str(refusal.value)
+    assert "\n" not in str(refusal.value) and tmp_path.name in str(refusal.value)
 
 
 def assert_folder_refused(folder, message):
     with pytest.raises(ValueError, match=f"{message}.*a folder with config.json .* is accepted$") as refusal:
         detector_from_folder(folder)
-    assert "\n" not in str(refusal.value) and str(folder) in str(refusal.value)
+    assert "\n" not in str(refusal.value) and folder.name in str(refusal.value)
 
 
 @pytest.fixture
