@@ -39,7 +39,7 @@ class Package(NamedTuple):
 
 PACKAGES = (
     Package(("torch",), "nothing works"),
-    Package(("torchvision",), "SAM does not work"),
+    Package(("torchvision",), "text to box and SAM do not work"),
     Package(("numpy",), "nothing works"),
     Package(("scipy",), "most nodes do not work"),
     Package(("pillow",), "nothing works"),

@@ -87,7 +87,7 @@ class LoadGroundingDINO(io.ComfyNode):
         require_choices(cls, backend=backend)
         path = find_or_fetch(GROUNDING_DINO, model, download)
         vocabulary_path = _vocabulary_path(path, download)
-        # What is built in inference mode could not be moved between devices outside of it.
+        # What is built in inference mode cannot be written to outside of it, as memory management may do.
         with torch.inference_mode(False):
             try:
                 detector = _read_detector(path, backend)
@@ -186,7 +186,7 @@ class TextToBox(io.ComfyNode):
             picture = sample["image"][:, :3]
             tokens = torch.tensor([ids], device=picture.device)
             logits, boxes = detector(text_boxes.detector_pixels(picture), tokens)
-            scores = text_boxes.phrase_scores(logits[0].float(), positions)
+            scores = text_boxes.phrase_scores(logits[0], positions)
             found = text_boxes.boxes_above_thresholds(scores, boxes[0], phrases, *picture.shape[:1:-1])
             frames.append(text_boxes.select_boxes(found, select, index))
             _warn_of_no_box(len(frames) - 1, frames[-1], found, phrases, scores, index)

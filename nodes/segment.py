@@ -30,6 +30,7 @@ from .sockets import SAM
 logger = logging.getLogger(__name__)
 
 UNION, SEPARATE = "union", "separate"
+MASK_COPIES = 6  # of one mask of full size, that are alive while it is made
 KEPT_EMBEDDINGS = 8  # of the pictures that a model saw last; each takes 4 MB
 
 
@@ -63,7 +64,7 @@ class LoadSAM(io.ComfyNode):
     @classmethod
     def execute(cls, model, download=False) -> io.NodeOutput:
         path = find_or_fetch(checkpoints.SAM, model, download)
-        # What is built in inference mode could not be moved between devices outside of it.
+        # What is built in inference mode cannot be written to outside of it, as memory management may do.
         with torch.inference_mode(False):
             try:
                 load = segmenter_from_folder if path.is_dir() else segmenter_from_weights
@@ -144,9 +145,10 @@ class SAMMask(io.ComfyNode):
         progress = Progress(max(sum(1 + len(prompts) for prompts in frames if prompts), 1))
         finished = 0
         if any(frames):
-            segmenter = on_compute_device(
-                model["patcher"], working_bytes(model["patcher"].model, max(map(len, frames)))
-            )
+            most = min(max(map(len, frames)), CHUNK)
+            of_masks = (most + MASK_COPIES) * 4 * image.shape[-2] * image.shape[-1]
+            network = model["patcher"].model
+            segmenter = on_compute_device(model["patcher"], working_bytes(network, most) + of_masks)
         masks = []
         for sample, prompts in zip(Batch(image=image), frames, strict=True):
             progress(finished)

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from .vocabulary import SPECIAL_IDS, Vocabulary
 
-# A full stop before a digit is a decimal point: "bird:0.4 . red car".
-SEPARATOR = re.compile(r"\.(?!\d)|[,;\n]")
+# A full stop between digits, or between a colon and a digit, is a decimal point: "bird:0.4 . red car".
+SEPARATOR = re.compile(r"(?<![:\d])\.|\.(?!\d)|[,;\n]")
+DECIMAL_COMMA = re.compile(r":\s*\d*,\d+")
 EXAMPLE = '"bird . red car" or, with a threshold for one phrase, "bird:0.4 . red car"'
 
 
@@ -22,6 +23,10 @@ def read_prompt(prompt: str, threshold: float) -> list[Phrase]:
     Raises:
         ValueError: if there is no phrase, or what follows a colon is not a threshold.
     """
+    if comma := DECIMAL_COMMA.search(prompt):
+        raise ValueError(
+            f"prompt: {comma.group()!r} has a comma where a threshold has a point; write for example {EXAMPLE}"
+        )
     phrases = [_read_phrase(part.strip(), threshold) for part in SEPARATOR.split(prompt) if part.strip()]
     if not phrases:
         raise ValueError(f"prompt holds no phrase; name the object, for example {EXAMPLE}")
@@ -32,6 +37,8 @@ def _read_phrase(part, threshold):
     text, colon, number = (piece.strip() for piece in part.rpartition(":"))
     if not colon:
         return Phrase(part, threshold)
+    if ":" in text:
+        raise ValueError(f"prompt: {part!r} has more than one colon; write for example {EXAMPLE}")
     if not text:
         raise ValueError(f"prompt: {part!r} names no object before the colon; write for example {EXAMPLE}")
     try:
@@ -71,11 +78,14 @@ def tokenize(phrases: list[Phrase], vocabulary: Vocabulary, longest: int) -> tup
         [
             position
             for position, (token, (begin, end)) in enumerate(zip(ids, offsets, strict=True))
-            if first <= begin and end <= last and token not in SPECIAL_IDS.values() and begin < end
+            if first <= begin and end <= last and token not in (*SPECIAL_IDS.values(), vocabulary.unknown)
         ]
         for first, last in ranges
     ]
     for phrase, found in zip(phrases, positions, strict=True):
         if not found:
-            raise ValueError(f"prompt: {phrase.text!r} holds no word; name the object, for example {EXAMPLE}")
+            raise ValueError(
+                f"prompt: {phrase.text!r} holds no word that the detector knows; name the object in English, for example "
+                f"{EXAMPLE}"
+            )
     return ids, positions

@@ -66,7 +66,12 @@ def boxes_above_thresholds(
     Returns:
         boxes inside the picture, in whole pixels, with the phrase as `label` and a `score`.
     """
-    from torchvision.ops import batched_nms
+    try:
+        from torchvision.ops import batched_nms
+    except ImportError as error:
+        raise ImportError(
+            f"Text to Box needs torchvision, which cannot be imported ({error}); install torchvision"
+        ) from error
 
     scores, boxes = scores.float().cpu(), boxes.float().cpu()
     thresholds = scores.new_tensor([phrase.threshold for phrase in phrases])

@@ -6,11 +6,12 @@ from pathlib import Path
 # The tokens that part phrases; the network has these ids built in.
 SPECIAL_IDS = {"[CLS]": 101, "[SEP]": 102, ".": 1012, "?": 1029}
 UNKNOWN = "[UNK]"
+LARGEST_ID = 1_000_000  # far beyond what any vocabulary holds
 ACCEPTED = "vocab.txt of bert-base-uncased is accepted"
 
 
 class Vocabulary:
-    """size: the number of tokens; each has an id below it."""
+    """size: the number of tokens; each has an id below it. unknown: the id of what is no word of it."""
 
     def __init__(self, tokens: dict[str, int], name: str):
         """Take the ids of all tokens; name: what messages call the vocabulary.
@@ -34,6 +35,7 @@ class Vocabulary:
                 f"reading a prompt needs tokenizers, which cannot be imported ({error}); "
                 "install tokenizers, which comes with transformers"
             ) from error
+        self.unknown = tokens[UNKNOWN]
         self.size = max(tokens.values()) + 1
         self._tokenizer = tokenizers.BertWordPieceTokenizer(tokens, lowercase=True)
 
@@ -57,7 +59,7 @@ def read_vocabulary(path: Path) -> Vocabulary:
     try:
         text = path.read_text(encoding="utf-8-sig")
         tokens = _tokens_of_json(text) if path.suffix == ".json" else _tokens_of_lines(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as a vocabulary ({error}); {ACCEPTED}") from error
     return Vocabulary(tokens, str(path))
 
@@ -71,6 +73,10 @@ def _tokens_of_json(text: str) -> dict[str, int]:
     model = json.loads(text)
     model = model.get("model") if isinstance(model, dict) else None
     tokens = model.get("vocab") if isinstance(model, dict) else None
-    if not isinstance(tokens, dict) or not all(isinstance(number, int) for number in tokens.values()):
+    if not isinstance(tokens, dict) or not all(_is_id(number) for number in tokens.values()):
         raise ValueError("model.vocab is not a table of tokens and ids")
     return tokens
+
+
+def _is_id(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and 0 <= number < LARGEST_ID

@@ -124,6 +124,46 @@ def test_rgba_pictures_count_by_their_colours(host, colors):
     assert near(boxes[0], BLUE) and preview.shape == SCENE.shape
 
 
+def test_half_precision_images(host, colors):
+    boxes, _ = host.run_node(NODE, model=colors, image=SCENE.half(), prompt="blue")
+    assert near(boxes[0], BLUE)
+
+
+def test_a_longer_prompt_asks_for_more_memory(host, colors, monkeypatch):
+    import comfy.model_management
+
+    load, asked = comfy.model_management.load_models_gpu, []
+
+    def observed(models, memory_required, **options):
+        asked.append(memory_required)
+        return load(models, memory_required=memory_required, **options)
+
+    monkeypatch.setattr(comfy.model_management, "load_models_gpu", observed)
+    for prompt in ("red", "red " * 200):
+        host.run_node(NODE, model=colors, image=SCENE, prompt=prompt)
+    assert asked[1] > asked[0] > 0
+
+
+def test_boxes_are_drawn_on_their_edges_and_the_best_lies_on_top(host):
+    import sys
+
+    draw_boxes = sys.modules[host.nodes.NODE_CLASS_MAPPINGS[NODE].__module__].draw_boxes
+    best = {"x": 20, "y": 40, "width": 30, "height": 30, "label": "a", "score": 0.9}
+    other = {"x": 34, "y": 25, "width": 40, "height": 60, "label": "b", "score": 0.5}
+    picture = torch.full((3, 100, 100), 0.5)
+
+    def of_color(drawn, color):
+        color = torch.tensor([int(color[place : place + 2], 16) for place in (1, 3, 5)]) / 255
+        return ((drawn - color[:, None, None]).abs().amax(0) < 0.01)[40:]  # below its label
+
+    blue, vermilion = "#0072B2", "#D55E00"
+    drawn = of_color(draw_boxes(picture, [best, other], ["a", "b"]), blue)
+    rows, columns = drawn.nonzero(as_tuple=True)
+    assert (columns.min(), columns.max(), rows.max() + 40) == (20, 49, 69)
+    assert drawn[29, 20:50].all() and drawn[:30, 20].all() and drawn[:30, 49].all()
+    assert of_color(draw_boxes(picture, [best, other], ["a", "b"]), vermilion)[:, 34].sum() < 44
+
+
 def test_objects_at_the_frame_stay_inside_it(host, colors):
     scene = torch.full((1, 100, 100, 3), 0.5)
     scene[:, :, 60:] = torch.tensor([0.2, 0.3, 0.8])
@@ -235,6 +275,12 @@ def test_a_batch_is_detected_frame_by_frame_and_every_run_alike(host, linked, fo
     boxes, _ = detect(host, linked, "tiny.pth", image=frames)
     assert boxes == [detect(host, linked, "tiny.pth", image=frame[None])[0][0] for frame in frames]
     assert boxes[0] != boxes[1]
+
+
+def test_no_weight_is_an_inference_tensor(host, forms):
+    for model, backend in (("tiny.pth", "transformers"), ("tiny.pth", "groundingdino-py"), ("tiny", "transformers")):
+        network = host.run_node(LOADER, model=model, backend=backend)["patcher"].model
+        assert not any(value.is_inference() for value in (*network.parameters(), *network.buffers()))
 
 
 def test_memory_management_may_take_the_network_away_between_runs(host, linked, forms):

@@ -92,8 +92,6 @@ def no_network(monkeypatch):
 
 
 def test_the_three_files_are_enough_without_a_network(host, linked, files, no_network, monkeypatch):
-    pack = sys.modules[host.nodes.NODE_CLASS_MAPPINGS["DeepBlend_TextToBox"].__module__]
-    monkeypatch.setattr(pack.text_boxes, "SHORTER_SIDE", 240)  # which the published network takes too
     monkeypatch.setitem(sys.modules, "groundingdino", None)  # nothing further is installed
     generator = torch.Generator().manual_seed(0)
     image = torch.rand(1, 200, 260, 3, generator=generator)

@@ -110,6 +110,21 @@ def test_a_picture_is_encoded_once_for_all_prompts(host, contrast, linked):
     assert encodings(contrast) == 2
 
 
+def test_pictures_of_other_sides_are_other_pictures(host, contrast):
+    gray = torch.full((1, 64, 96, 3), 0.5)
+    box = {"x": 10, "y": 10, "width": 30, "height": 30}
+    for image in (gray, gray.reshape(1, 96, 64, 3)):
+        assert host.run_node(NODE, model=contrast, image=image, bboxes=box).shape == image.shape[:3]
+    assert encodings(contrast) == 2
+
+
+def test_the_picture_that_was_used_longest_ago_is_forgotten_first(host, contrast):
+    shades = torch.linspace(0, 0.3, 10)[:, None, None, None] + SCENE
+    for index in (*range(8), 0, 8, 0):
+        host.run_node(NODE, model=contrast, image=shades[index : index + 1], bboxes=RED_BOX)
+    assert encodings(contrast) == 9
+
+
 def test_only_the_last_few_pictures_are_remembered(host, contrast):
     shades = torch.linspace(0, 0.3, 20)[:, None, None, None] + SCENE
     host.run_node(NODE, model=contrast, image=shades, bboxes=RED_BOX)
@@ -118,6 +133,45 @@ def test_only_the_last_few_pictures_are_remembered(host, contrast):
     assert encodings(contrast) == 20
     host.run_node(NODE, model=contrast, image=shades[:1], bboxes=BLUE_BOX)
     assert encodings(contrast) == 21
+
+
+def test_a_point_lies_in_a_box_if_both_coordinates_do(host, contrast, linked):
+    for point in ('[{"x": 20, "y": 60}]', '[{"x": 90, "y": 20}]'):
+        masks = host.run_node(
+            NODE, model=contrast, image=SCENE, bboxes=RED_BOX, positive_coords=linked(point), combine="separate"
+        )
+        assert len(masks) == 2
+
+
+def test_numbers_that_overflow_in_16_bits_get_a_sentence(host, contrast, monkeypatch):
+    network = contrast.value["patcher"].model
+    encode = network.encode
+    monkeypatch.setattr(network, "encode", lambda picture: encode(picture * float("inf")))
+    with pytest.raises(RuntimeError, match="overflow in 16 bits with this image; start ComfyUI with --force-fp32"):
+        host.run_node(NODE, model=contrast, image=SCENE, bboxes=RED_BOX)
+    assert not contrast.value["embeddings"]
+
+
+def test_more_objects_ask_for_more_memory(host, contrast, monkeypatch):
+    import comfy.model_management
+
+    load, asked = comfy.model_management.load_models_gpu, []
+
+    def observed(models, memory_required, **options):
+        asked.append(memory_required)
+        return load(models, memory_required=memory_required, **options)
+
+    monkeypatch.setattr(comfy.model_management, "load_models_gpu", observed)
+    for boxes in ([RED_BOX], [RED_BOX] * 16, [RED_BOX] * 40):
+        host.run_node(NODE, model=contrast, image=SCENE, bboxes=boxes)
+    one_mask = 4 * 64 * 96
+    assert asked[1] - asked[0] >= 15 * one_mask
+    assert asked[2] == asked[1], "sixteen at a time"
+
+
+def test_half_precision_images(host, contrast):
+    mask = host.run_node(NODE, model=contrast, image=SCENE.half(), bboxes=RED_BOX)
+    assert overlap(mask.float(), RED) > 0.85
 
 
 def test_a_box_that_reaches_out_of_the_picture_is_cut(host, contrast):
@@ -210,6 +264,30 @@ def test_masks_are_those_of_the_original_library(host, linked, folder):
     masks = host.run_node(NODE, model=handle, image=PICTURE, bboxes=BOXES, combine="separate", soft_edges=False)
     assert 0.02 < masks.mean() < 0.98, "the masks are no test otherwise"
     assert (masks != torch.stack(expected).float()).float().mean() < 1e-3
+
+
+def test_points_go_with_a_box_as_in_the_original_library(host, linked, folder):
+    from sam_networks import tiny_sam
+
+    predictor = SamPredictor(tiny_sam())
+    predictor.set_image(PICTURE[0].mul(255).byte().numpy())
+    box, inside, negative = BOXES[0], [60.0, 50.0], [10.0, 120.0]
+    corners = torch.tensor([[box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]]]).float()
+    points, labels = torch.tensor([[inside, negative]]), torch.tensor([[1, 0]])
+    expected = predictor.predict_torch(points, labels, corners, multimask_output=False)[0][0, 0].float()
+    handle = linked(host.run_node(LOADER, model="tiny.pth"))
+    run = {"model": handle, "image": PICTURE, "bboxes": box, "soft_edges": False}
+    coords = {"positive_coords": '[{"x": 60, "y": 50}]', "negative_coords": '[{"x": 10, "y": 120}]'}
+    mask = host.run_node(NODE, **run, **{name: linked(text) for name, text in coords.items()})[0]
+    assert (mask != expected).float().mean() < 1e-3
+    for name, text in coords.items():
+        assert (host.run_node(NODE, **run, **{name: linked(text)})[0] != expected).any(), "the points matter"
+
+
+def test_no_weight_is_an_inference_tensor(host, folder):
+    for model in ("tiny.pth", "sub/tiny"):
+        network = host.run_node(LOADER, model=model)["patcher"].model
+        assert not any(value.is_inference() for value in (*network.parameters(), *network.buffers()))
 
 
 @pytest.mark.parametrize("model", ["tiny.safetensors", "sub/tiny"])

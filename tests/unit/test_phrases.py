@@ -6,11 +6,13 @@ from deepblend.segmentation.phrases import Phrase, read_prompt, tokenize
 
 
 class Words:
-    """A vocabulary in which every word and punctuation mark is a token."""
+    """A vocabulary in which every word and punctuation mark is a token, but for a sign."""
+
+    unknown = 100
 
     def encode(self, text):
         found = [(match.group(), match.span()) for match in re.finditer(r"\w+|[^\w\s]", text)]
-        ids = [{".": 1012, "?": 1029}.get(word, 2000 + number) for number, (word, _) in enumerate(found)]
+        ids = [{".": 1012, "?": 1029, "🐦": 100}.get(word, 2000 + number) for number, (word, _) in enumerate(found)]
         return [101, *ids, 102], [(0, 0), *(span for _, span in found), (0, 0)]
 
 
@@ -26,7 +28,8 @@ class Words:
         ("a cat;\n a dog\n", [("a cat", 0.3), ("a dog", 0.3)]),
         (" .. , Red Car . ", [("Red Car", 0.3)]),
         ("bird:0 . cat:1.0", [("bird", 0.0), ("cat", 1.0)]),
-        ("bird.5", [("bird.5", 0.3)]),
+        ("2 cats.3 dogs", [("2 cats", 0.3), ("3 dogs", 0.3)]),
+        ("a 0.5 l bottle", [("a 0.5 l bottle", 0.3)]),
     ],
 )
 def test_phrases_and_their_thresholds(prompt, expected):
@@ -45,6 +48,8 @@ def test_phrases_and_their_thresholds(prompt, expected):
         ("cat:nan", "the threshold of 'cat:nan' is nan; numbers from 0 to 1"),
         ("cat:high", "after the colon of 'cat:high' a threshold from 0 to 1 is expected"),
         ("cat:", "after the colon of 'cat:' a threshold from 0 to 1 is expected"),
+        ("bird:0,4 . car", "':0,4' has a comma where a threshold has a point"),
+        ("bird:0.4:0.5", "'bird:0.4:0.5' has more than one colon"),
         (":0.4", "':0.4' names no object before the colon"),
     ],
 )
@@ -70,5 +75,8 @@ def test_a_prompt_may_be_too_long():
 
 
 def test_a_phrase_without_a_word_gets_a_sentence():
-    with pytest.raises(ValueError, match=r"prompt: '\?' holds no word"):
-        tokenize([Phrase("?", 0.3)], Words(), 256)
+    for text in ("?", "🐦"):
+        with pytest.raises(ValueError, match=rf"prompt: '{re.escape(text)}' holds no word that the detector knows"):
+            tokenize([Phrase("bird", 0.3), Phrase(text, 0.3)], Words(), 256)
+    _, positions = tokenize([Phrase("bird 🐦", 0.3)], Words(), 256)
+    assert positions == [[1]]

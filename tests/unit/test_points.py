@@ -23,6 +23,7 @@ def test_no_points(text):
         ('[{"x": true, "y": 1}]', "is not a point"),
         ('[{"x": NaN, "y": 1}]', "is not a point"),
         ('[{"x": "3", "y": 1}]', "is not a point"),
+        ('[{"x": 1' + "0" * 400 + ', "y": 1}]', "is not a point"),
         ('[{"x": 21, "y": 1}]', "the point x=21 y=1 lies outside the picture of 20×10 pixels"),
         ('[{"x": 1, "y": -1}]', "the point x=1 y=-1 lies outside the picture"),
     ],

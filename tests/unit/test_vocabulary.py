@@ -126,6 +126,16 @@ def test_other_json_is_refused_with_one_sentence(tmp_path, content):
     assert_refused(path, "cannot be read as a vocabulary")
 
 
+@pytest.mark.parametrize("number", [-5, 10**12, True, 1.0, "7"])
+def test_ids_that_are_none_are_refused(tmp_path, number):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps({"model": {"vocab": {**SPECIAL_IDS, "[UNK]": 100, "word": number}}}))
+    with pytest.raises(
+        ValueError, match=r"tokenizer\.json cannot be read as a vocabulary \(model\.vocab is not a table"
+    ):
+        read_vocabulary(path)
+
+
 def test_a_tokenizer_of_another_model_is_refused(tmp_path):
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps({"model": {"type": "BPE", "vocab": {"<s>": 0, ".": 4}}}))
