@@ -97,3 +97,11 @@ def regions(picture, color):
     labels, _ = ndimage.label(near)
     counts = np.bincount(labels.ravel())[1:]
     return [(*place, int(count)) for place, count in zip(ndimage.find_objects(labels), counts, strict=True)]
+
+
+def managed(network):
+    """The network under ComfyUI's memory management."""
+    import comfy.model_patcher
+
+    cpu = torch.device("cpu")
+    return comfy.model_patcher.ModelPatcher(network, load_device=cpu, offload_device=cpu)

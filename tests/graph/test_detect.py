@@ -18,14 +18,6 @@ SCENE[:, 70:110, 80:120] = torch.tensor([0.2, 0.3, 0.8])  # blue
 LARGE_RED, SMALL_RED, BLUE = (10, 20, 50, 40), (150, 30, 40, 20), (80, 70, 40, 40)
 
 
-def managed(network):
-    import comfy.model_patcher
-
-    return comfy.model_patcher.ModelPatcher(
-        network, load_device=torch.device("cpu"), offload_device=torch.device("cpu")
-    )
-
-
 @pytest.fixture(scope="module")
 def vocabulary(tmp_path_factory):
     from deepblend.segmentation.vocabulary import read_vocabulary
@@ -36,7 +28,7 @@ def vocabulary(tmp_path_factory):
 
 @pytest.fixture
 def colors(host, linked, vocabulary):
-    from stand_ins import ColorDetector
+    from stand_ins import ColorDetector, managed
 
     return linked({"patcher": managed(ColorDetector(vocabulary)), "config": {"name": "", "vocabulary": vocabulary}})
 

@@ -17,14 +17,6 @@ OBJECTS[0, 18:48, 12:60] = OBJECTS[1, 40:80, 90:130] = 1
 TARGET = torch.rand(1, 100, 150, 3, generator=torch.Generator().manual_seed(0))
 
 
-def managed(network):
-    import comfy.model_patcher
-
-    return comfy.model_patcher.ModelPatcher(
-        network, load_device=torch.device("cpu"), offload_device=torch.device("cpu")
-    )
-
-
 class Sam3(nn.Module):
     """The network that SAM3 Detect calls: of a box all that is in it, and of any text one box of fractions."""
 
@@ -58,6 +50,8 @@ def sam3(host, linked):
     model = nn.Module()
     model.diffusion_model = Sam3()
     model.get_dtype = lambda: torch.float32
+    from stand_ins import managed
+
     return linked(managed(model))
 
 
@@ -72,7 +66,7 @@ def vocabulary(tmp_path_factory):
 @pytest.fixture
 def text_to_box(host, linked, vocabulary):
     """A Text to Box node on the scene, with a stand-in that finds colours."""
-    from stand_ins import ColorDetector
+    from stand_ins import ColorDetector, managed
 
     handle = {"patcher": managed(ColorDetector(vocabulary)), "config": {"name": "", "vocabulary": vocabulary}}
     inputs = {
@@ -88,7 +82,7 @@ def text_to_box(host, linked, vocabulary):
 
 def sam_mask(linked, boxes, **inputs):
     """A SAM Mask node on the scene, with a stand-in that follows contrasts."""
-    from stand_ins import ContrastSegmenter
+    from stand_ins import ContrastSegmenter, managed
 
     handle = {"patcher": managed(ContrastSegmenter()), "config": {"name": ""}, "embeddings": OrderedDict()}
     inputs = {"model": linked(handle), "image": SCENE, "bboxes": boxes, **inputs}

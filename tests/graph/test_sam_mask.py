@@ -24,17 +24,9 @@ BLUE_BOX = {"x": 52, "y": 16, "width": 36, "height": 38}
 IN_BLUE = '[{"x": 70, "y": 35}]'
 
 
-def managed(network):
-    import comfy.model_patcher
-
-    return comfy.model_patcher.ModelPatcher(
-        network, load_device=torch.device("cpu"), offload_device=torch.device("cpu")
-    )
-
-
 @pytest.fixture
 def contrast(host, linked):
-    from stand_ins import ContrastSegmenter
+    from stand_ins import ContrastSegmenter, managed
 
     return linked({"patcher": managed(ContrastSegmenter()), "config": {"name": ""}, "embeddings": OrderedDict()})
 

@@ -151,16 +151,11 @@ def test_workflow_moves_the_patch_and_nothing_else(host, photographs, name, save
 
 def test_workflow_finds_and_moves_what_the_prompt_names(host, photographs, linked):
     """text_to_object_transfer with stand-ins for both networks, which see colours: the orange suit stands for all of her."""
-    import comfy.model_patcher
     import folder_paths
 
     from deepblend.segmentation.vocabulary import read_vocabulary
     from grounding_dino_networks import tiny_vocabulary
-    from stand_ins import ColorDetector, ContrastSegmenter
-
-    def managed(network):
-        cpu = torch.device("cpu")
-        return comfy.model_patcher.ModelPatcher(network, load_device=cpu, offload_device=cpu)
+    from stand_ins import ColorDetector, ContrastSegmenter, managed
 
     vocabulary = read_vocabulary(tiny_vocabulary(folder_paths.get_temp_directory()))
     detector = {"patcher": managed(ColorDetector(vocabulary)), "config": {"name": "", "vocabulary": vocabulary}}
