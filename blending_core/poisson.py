@@ -8,8 +8,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from .conjugate_gradients import ConjugateGradients
 from .differences import Pairs, adjoint_differences, forward_differences, pairwise, sum_over_pairs
-from .multigrid import GridLaplacian, Multigrid
+from .multigrid import GridLaplacian
 from .region import spanned_region
 
 # on_step(step, total, loss_terms, image): called at every iteration; may raise to stop the work.
@@ -17,6 +18,7 @@ OnStep = Callable[[int, int, dict[str, float], Tensor], None]
 
 PROGRESS_STEPS = 100
 MOST_RESTARTS = 4
+ROWS = 16
 VISIBLE_ERROR = 0.5 / 255
 
 
@@ -110,50 +112,48 @@ def _solve_sample(x, inside, guidance, screening, reference, conductance, tolera
     if not (excess > 0).any():
         return x
 
-    operator = GridLaplacian(within, excess)
-    preconditioner = Multigrid(operator)
-
     def residual_of(x):
-        differences = forward_differences(x)
-        mismatch = tuple(g * (v - d) for g, v, d in zip(conductance, guidance, differences, strict=True))
-        return indicator * (adjoint_differences(mismatch) + screening * (reference - x))
+        """Rows at a time, so that what is in between stays in the processor's cache."""
+        residual = torch.empty_like(x)
+        height = x.shape[-2]
+        for start in range(0, height, ROWS):
+            rows = slice(max(start - 1, 0), min(start + ROWS + 1, height))
+            pairs = slice(rows.start, rows.stop - 1)
+            differences = forward_differences(x[..., rows, :])
+            mismatch = tuple(
+                g[..., which, :] * (v[..., which, :] - d)
+                for g, v, d, which in zip(conductance, guidance, differences, (rows, pairs), strict=True)
+            )
+            pull = screening[..., rows, :] * (reference[..., rows, :] - x[..., rows, :])
+            part = indicator[..., rows, :] * (adjoint_differences(mismatch) + pull)
+            kept = min(ROWS, height - start)
+            residual[..., start : start + kept, :] = part[..., start - rows.start : start - rows.start + kept, :]
+        return residual[0]
 
-    residual, is_exact, restarts = residual_of(x), True, 0
-    direction, previous, first_error = None, None, None
+    operator = GridLaplacian(tuple(g[0] for g in within), excess[0])
+    solver = ConjugateGradients(operator, residual_of(x))
+    first_error, previous_error, is_exact, restarts = None, None, True, 0
     for iteration in range(max_iterations + 1):
-        correction = preconditioner(residual)
-        # The preconditioner is close to the inverse, so its answer is close to the error that is left.
-        error = correction.abs().max().item()
+        error = solver.estimate()
         first_error = first_error or error
         if report:
-            report(_logarithmic_progress(first_error, error, tolerance), error, x)
+            report(_logarithmic_progress(first_error, error, tolerance), error, x + solver.solution())
         if iteration == max_iterations or (error <= tolerance and (is_exact or restarts == MOST_RESTARTS)):
             break
-        if error <= tolerance:
+        solver.step()
+        is_exact = False
+        # What this step leaves: as much less as the last one left.
+        expected = error * (error / previous_error if previous_error else 1)
+        previous_error = error
+        if expected <= tolerance:
             # The residual is carried along from step to step and gathers rounding errors: begin again from the exact one.
-            residual, is_exact, restarts = residual_of(x), True, restarts + 1
-            direction = None
-            continue
-        product = _dot(residual, correction)
-        direction = correction if direction is None else correction + _ratio(product, previous) * direction
-        previous = product
-        image_of_direction = operator(direction)
-        step = _ratio(product, _dot(direction, image_of_direction))
-        x = torch.addcmul(x, step, direction)
-        residual, is_exact = torch.addcmul(residual, step, image_of_direction, value=-1), False
+            x = x + solver.solution()
+            solver.begin(residual_of(x))
+            is_exact, previous_error, restarts = True, None, restarts + 1
+    x = x + solver.solution()
     if error > VISIBLE_ERROR:
         warnings.warn(f"the Poisson solver stopped with an error of about {error:.1e}", RuntimeWarning, stacklevel=3)
     return x
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Inner product per channel: channels are independent systems with one operator."""
-    return (a * b).sum((-1, -2), keepdim=True)
-
-
-def _ratio(a: Tensor, b: Tensor) -> Tensor:
-    """a / b, and 0 where b is 0: a channel that is solved exactly stays as it is."""
-    return torch.where(b > 0, a / b.clamp_min(torch.finfo(b.dtype).tiny), torch.zeros_like(a))
 
 
 def _logarithmic_progress(first: float, now: float, goal: float) -> float:
