@@ -26,9 +26,10 @@ class Checkerboard:
         self.start = self.cells + 1
         self.stop = self.start + self.strips * self.stride
         self.length = self.stop + self.start
-        # The black pixel to the right of, to the left of, below and above the red pixel at place j is at j + shift. So the
-        # red pixel on the other side of black pixel j is at j - shift.
-        self.shifts = (0, -1, self.cells, -self.cells - 1)
+
+    def forward_shifts(self, color: int) -> tuple[int, int]:
+        """How far, in the other colour, the pixels to the right of and below a pixel are from its place."""
+        return color, self.cells + color
 
     def rows(self, run: Tensor, color: int) -> tuple[Tensor, Tensor]:
         """Upper and lower rows of a run of whole strips of one colour: two views, `[..., strips, cells]`."""
@@ -36,15 +37,19 @@ class Checkerboard:
         lower = self.cells + (color == RED)
         return strips[..., : self.cells], strips[..., lower : lower + self.cells]
 
+    def strips_of(self, run: slice) -> slice:
+        """Which strips a run of whole strips is."""
+        return slice((run.start - self.start) // self.stride, (run.stop - self.start) // self.stride)
+
     def write(self, image: Tensor, field: Tensor) -> Tensor:
         """`image`, `[..., height, width]`, into the field, which is returned; the places of nothing stay as they are."""
         for rows, pixels in self._places(field, image):
             rows.copy_(pixels)
         return field
 
-    def read(self, field: Tensor) -> Tensor:
+    def read(self, field: Tensor, out: Tensor | None = None) -> Tensor:
         """The picture, `[..., height, width]`, in the field."""
-        image = field.new_empty(*field.shape[1:-1], self.height, self.width)
+        image = field.new_empty(*field.shape[1:-1], self.height, self.width) if out is None else out
         for rows, pixels in self._places(field, image):
             pixels.copy_(rows)
         return image

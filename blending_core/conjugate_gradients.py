@@ -21,21 +21,17 @@ class ConjugateGradients:
         self.multigrid = Multigrid(operator, len(right_side))
         self.level = self.multigrid.levels[0]
         self.board = self.level.board
-        self.found = self.board.zeros(right_side, len(right_side))
-        self.direction, self.image = torch.zeros_like(self.found), torch.zeros_like(self.found[BLACK])
+        self.direction = torch.zeros_like(self.level.solution)
+        self.image, self.found = torch.zeros_like(self.direction[BLACK]), torch.zeros_like(self.direction[BLACK])
         self.begin(right_side)
 
     def begin(self, right_side: Tensor):
         """Start from e = 0 with this b."""
         level = self.level
-        self.right_side = self.board.write(right_side, torch.zeros_like(self.found))
+        self.board.write(right_side, level.right_side)
+        self.red_right_side = level.right_side[RED].clone()
         # Elimination: with e = 0 at the black pixels the red ones follow, and the black residuals with them.
-        level.right_side.copy_(self.right_side)
-        level.start()
-        for run in level.runs():
-            residual = level.right_side[BLACK][..., run]
-            for link, neighbour in level.neighbours(level.solution, BLACK, run):
-                residual.addcmul_(link, neighbour)
+        level.sweep(level.start, self._eliminate_red)
         level.right_side[RED].zero_()
         self.found.zero_()
         self.curvature = None
@@ -51,16 +47,16 @@ class ConjugateGradients:
     def step(self):
         """One step, after `estimate`."""
         level, correction, direction, image = self.level, self.level.solution, self.direction, self.image
-        residual, found = level.right_side[BLACK], self.found[BLACK]
-        if self.curvature is None:
-            direction.copy_(correction)
-        else:
-            products = [_dot(correction[BLACK][..., run], image[..., run]) for run in level.runs()]
-            along = -_ratio(sum(products), self.curvature)
-            for run in level.runs():
-                direction[..., run].mul_(along).add_(correction[..., run])
-        curvatures, slopes = [], []
-        for run in level.runs():
+        residual = level.right_side[BLACK]
+        products, slopes, curvatures = [], [], []
+
+        def project(run):
+            products.append(_dot(correction[BLACK][..., run], image[..., run]))
+
+        def turn(run):
+            direction[..., run].mul_(along).add_(correction[..., run])
+
+        def apply_operator(run):
             here, result = direction[BLACK][..., run], image[..., run]
             torch.mul(level.excess[BLACK][..., run], here, out=result)
             # Through differences, so that rounding errors scale with the differences of the direction and not with it.
@@ -68,22 +64,38 @@ class ConjugateGradients:
                 result.addcmul_(link, here - neighbour)
             curvatures.append(_dot(here, result))
             slopes.append(_dot(here, residual[..., run]))
+
+        def move(run):
+            self.found[..., run].addcmul_(length, direction[BLACK][..., run])
+            residual[..., run].addcmul_(length, image[..., run], value=-1)
+
+        along = 0.0
+        if self.curvature is not None:
+            level.sweep(project)
+            along = -_ratio(sum(products), self.curvature)
+        level.sweep(turn, apply_operator)
         self.curvature = sum(curvatures)
         length = _ratio(sum(slopes), self.curvature)
-        for run in level.runs():
-            found[..., run].addcmul_(length, direction[BLACK][..., run])
-            residual[..., run].addcmul_(length, image[..., run], value=-1)
+        level.sweep(move)
+
+    def _eliminate_red(self, run):
+        residual = self.level.right_side[BLACK][..., run]
+        for link, neighbour in self.level.neighbours(self.level.solution, BLACK, run):
+            residual.addcmul_(link, neighbour)
 
     def solution(self) -> Tensor:
         """e, `[C, H, W]`."""
         level = self.level
-        for run in level.runs():
-            value = self.found[RED][..., run]
-            value.copy_(self.right_side[RED][..., run])
-            for link, neighbour in level.neighbours(self.found, RED, run):
-                value.addcmul_(link, neighbour)
-            value.mul_(level.inverse_diagonal[RED][..., run])
-        return self.board.read(self.found)
+        field = torch.stack((self.red_right_side, self.found))
+
+        def recover_red(run):
+            red = field[RED][..., run]
+            for link, neighbour in level.neighbours(field, RED, run):
+                red.addcmul_(link, neighbour)
+            red.mul_(level.inverse_diagonal[RED][..., run])
+
+        level.sweep(recover_red)
+        return self.board.read(field)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

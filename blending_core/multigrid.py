@@ -1,7 +1,8 @@
 """One multigrid cycle as an approximate inverse of a weighted grid Laplacian."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +11,9 @@ from torch import Tensor
 from .checkerboard import BLACK, RED, Checkerboard
 from .differences import Pairs, sum_over_pairs
 
-CACHED_PLACES = 16384  # per thread: so many places of all that a sweep reads and writes stay in a core's cache
+CACHED_PLACES = 32768  # per thread: so many places of all that a sweep reads and writes stay in a core's cache
 
+DIRECT_CELLS = 256
 
 @dataclass
 class GridLaplacian:
@@ -48,65 +50,93 @@ class Level:
     """
 
     def __init__(self, operator: GridLaplacian, channels: int):
-        excess, (right, down) = operator.excess, operator.conductance
+        excess = operator.excess
         self.board = board = Checkerboard(*excess.shape[-2:])
         self.excess = board.write(excess, board.zeros(excess, 1))
         diagonal = excess + sum_over_pairs(operator.conductance)
         self.diagonal = board.write(diagonal, board.zeros(excess, 1))
         inverse = torch.where(diagonal > 0, diagonal.reciprocal(), torch.zeros_like(diagonal))
         self.inverse_diagonal = board.write(inverse, board.zeros(excess, 1))
-        # Conductances of the pairs of each red pixel: these are all pairs. In the order of the board's shifts.
-        sides = F.pad(right, (0, 1)), F.pad(right, (1, 0)), F.pad(down, (0, 0, 0, 1)), F.pad(down, (0, 0, 1, 0))
-        self.links = [board.write(side, board.zeros(excess, 1))[RED] for side in sides]
+        # Every pair has the place of its left or upper pixel.
+        self.links = tuple(board.write(pairs, board.zeros(excess, 1)) for pairs in operator.conductance)
         self.right_side = board.zeros(excess, channels)
         self.solution = board.zeros(excess, channels)
+        self.cells = excess.new_empty(channels, board.strips, board.cells)
 
-    def runs(self) -> Iterator[slice]:
-        """Runs of places, whole strips, that together are all."""
+    def sweep(self, *steps: Callable[[slice], None]):
+        """Do each step at all places, which a step is told in runs of whole strips, from top to bottom.
+
+        All steps work on one run while it is in the cache, each a strip behind the one before: then it finds the pixels
+        above and below it as that one leaves them, and that one still found them as they were.
+        """
         board = self.board
         strips = board.strips
         if not self.excess.is_cuda:
             strips = max(CACHED_PLACES * torch.get_num_threads() // board.stride, 1)
-        for start in range(board.start, board.stop, strips * board.stride):
-            yield slice(start, min(start + strips * board.stride, board.stop))
+        for start in range(board.start, board.stop + (len(steps) - 1) * board.stride, strips * board.stride):
+            for lag, step in enumerate(steps):
+                first = start - lag * board.stride
+                run = slice(max(first, board.start), min(first + strips * board.stride, board.stop))
+                if run.start < run.stop:
+                    step(run)
 
     def neighbours(self, field: Tensor, color: int, run: slice) -> Iterator[tuple[Tensor, Tensor]]:
         """Conductance to and value of each of the four neighbours of the pixels of a colour."""
-        for link, shift in zip(self.links, self.board.shifts, strict=True):
-            if color == RED:
-                yield link[..., run], field[BLACK][..., run.start + shift : run.stop + shift]
-            else:
-                back = slice(run.start - shift, run.stop - shift)
-                yield link[..., back], field[RED][..., back]
+        other = 1 - color
+        forward, backward = self.board.forward_shifts(color), self.board.forward_shifts(other)
+        for link, ahead, behind in zip(self.links, forward, backward, strict=True):
+            yield link[color][..., run], field[other][..., run.start + ahead : run.stop + ahead]
+            back = slice(run.start - behind, run.stop - behind)
+            yield link[other][..., back], field[other][..., back]
 
-    def start(self):
+    def start(self, run: slice):
         """A Gauss-Seidel step on the red pixels from a solution of zero."""
-        torch.mul(self.right_side[RED], self.inverse_diagonal[RED], out=self.solution[RED])
+        torch.mul(self.right_side[RED][..., run], self.inverse_diagonal[RED][..., run], out=self.solution[RED][..., run])
 
-    def relax(self, color: int):
+    def relax(self, color: int, run: slice):
         """A Gauss-Seidel step: solve the equations of the pixels of one colour for their values."""
-        for run in self.runs():
-            value = self.solution[color][..., run]
-            value.copy_(self.right_side[color][..., run])
-            for link, neighbour in self.neighbours(self.solution, color, run):
-                value.addcmul_(link, neighbour)
-            value.mul_(self.inverse_diagonal[color][..., run])
+        value = self.solution[color][..., run]
+        (link, neighbour), *others = self.neighbours(self.solution, color, run)
+        torch.addcmul(self.right_side[color][..., run], link, neighbour, out=value)
+        for link, neighbour in others:
+            value.addcmul_(link, neighbour)
+        value.mul_(self.inverse_diagonal[color][..., run])
 
-    def cell_residuals(self, color: int) -> Tensor:
-        """Sums over cells of the residual, `[C, strips, cells]`, when it is 0 at the pixels of the other colour."""
-        sums = []
-        for run in self.runs():
-            solution, right_side = self.solution[color][..., run], self.right_side[color][..., run]
-            residual = torch.addcmul(right_side, self.diagonal[color][..., run], solution, value=-1)
-            for link, neighbour in self.neighbours(self.solution, color, run):
-                residual.addcmul_(link, neighbour)
-            sums.append(torch.add(*self.board.rows(residual, color)))
-        return torch.cat(sums, -2)
+    def sum_residuals(self, color: int, run: slice):
+        """Sums over cells of the residual, which is 0 at the pixels of the other colour, into `cells`."""
+        solution, right_side = self.solution[color][..., run], self.right_side[color][..., run]
+        residual = torch.addcmul(right_side, self.diagonal[color][..., run], solution, value=-1)
+        for link, neighbour in self.neighbours(self.solution, color, run):
+            residual.addcmul_(link, neighbour)
+        upper, lower = self.board.rows(residual, color)
+        torch.add(upper, lower, out=self.cells[..., self.board.strips_of(run), :])
 
-    def add_to_cells(self, values: Tensor):
-        """Add a cell's value, `[C, strips, cells]`, to its red pixels. The black ones are relaxed next."""
-        for rows in self.board.rows(self.solution[RED][..., self.board.start : self.board.stop], RED):
-            rows.add_(values)
+    def add_cells(self, run: slice):
+        """Add a cell's value to its red pixels. The black ones are relaxed next."""
+        for rows in self.board.rows(self.solution[RED][..., run], RED):
+            rows.add_(self.cells[..., self.board.strips_of(run), :])
+
+
+class DirectLevel:
+    """The coarsest level, solved by its inverse."""
+
+    def __init__(self, operator: GridLaplacian, channels: int):
+        excess, conductance = operator.excess, operator.conductance
+        height, width = excess.shape[-2:]
+        count = height * width
+        place = torch.arange(count, device=excess.device).view(height, width)
+        matrix = torch.diag((excess + sum_over_pairs(conductance)).flatten().double())
+        for pairs, first, second in (
+            (conductance[0], place[:, :-1], place[:, 1:]),
+            (conductance[1], place[:-1], place[1:]),
+        ):
+            matrix[first.flatten(), second.flatten()] = matrix[second.flatten(), first.flatten()] = -pairs.flatten().double()
+        matrix += torch.diag((matrix.diagonal() == 0).double())
+        self.inverse = torch.linalg.inv(matrix).to(excess.dtype)
+
+    def solve(self, cells: Tensor):
+        """Replace a right side, `[C, H, W]`, by its solution."""
+        cells.copy_((cells.flatten(-2) @ self.inverse).view(cells.shape))
 
 
 class Multigrid:
@@ -118,21 +148,24 @@ class Multigrid:
 
     def __init__(self, operator: GridLaplacian, channels: int):
         self.levels = [Level(operator, channels)]
-        while max(operator.excess.shape[-2:]) > 1:
-            operator = operator.coarser()
+        while (operator := operator.coarser()).excess.numel() > DIRECT_CELLS:
             self.levels.append(Level(operator, channels))
+        self.coarsest = DirectLevel(operator, channels)
 
     def cycle(self, depth: int = 0, corrections: int = 2):
         """Solve a level's equations approximately. The residual is then 0 at the red pixels."""
         level = self.levels[depth]
-        level.start()
-        if depth == len(self.levels) - 1:
-            return
-        level.relax(BLACK)
+        relax_black, relax_red = partial(level.relax, BLACK), partial(level.relax, RED)
+        level.sweep(level.start, relax_black, partial(level.sum_residuals, RED))
         for correction in range(corrections):
-            coarse = self.levels[depth + 1]
-            coarse.board.write(level.cell_residuals(BLACK if correction else RED), coarse.right_side)
-            self.cycle(depth + 1, corrections - correction)
-            level.add_to_cells(coarse.board.read(coarse.solution))
-            level.relax(BLACK)
-            level.relax(RED)
+            if depth + 1 == len(self.levels):
+                self.coarsest.solve(level.cells)
+            else:
+                coarse = self.levels[depth + 1]
+                coarse.board.write(level.cells, coarse.right_side)
+                self.cycle(depth + 1, corrections - correction)
+                coarse.board.read(coarse.solution, out=level.cells)
+            steps = [level.add_cells, relax_black, relax_red]
+            if correction + 1 < corrections:
+                steps.append(partial(level.sum_residuals, BLACK))
+            level.sweep(*steps)

@@ -143,13 +143,13 @@ def _solve_sample(x, inside, guidance, screening, reference, conductance, tolera
         solver.step()
         is_exact = False
         # What this step leaves: as much less as the last one left.
-        expected = error * (error / previous_error if previous_error else 1)
+        expected = error * min(error / previous_error, 1) if previous_error else error
         previous_error = error
         if expected <= tolerance:
             # The residual is carried along from step to step and gathers rounding errors: begin again from the exact one.
             x = x + solver.solution()
             solver.begin(residual_of(x))
-            is_exact, previous_error, restarts = True, None, restarts + 1
+            is_exact, restarts = True, restarts + 1
     x = x + solver.solution()
     if error > VISIBLE_ERROR:
         warnings.warn(f"the Poisson solver stopped with an error of about {error:.1e}", RuntimeWarning, stacklevel=3)
