@@ -22,7 +22,7 @@ class ConjugateGradients:
         self.level = self.multigrid.levels[0]
         self.board = self.level.board
         self.direction = torch.zeros_like(self.level.solution)
-        self.image, self.found = torch.zeros_like(self.direction[BLACK]), torch.zeros_like(self.direction[BLACK])
+        self.image, self.found = torch.zeros_like(self.direction)
         self.begin(right_side)
 
     def begin(self, right_side: Tensor):

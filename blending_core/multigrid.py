@@ -120,7 +120,7 @@ class Level:
 class DirectLevel:
     """The coarsest level, solved by its inverse."""
 
-    def __init__(self, operator: GridLaplacian, channels: int):
+    def __init__(self, operator: GridLaplacian):
         excess, conductance = operator.excess, operator.conductance
         height, width = excess.shape[-2:]
         count = height * width
@@ -150,7 +150,7 @@ class Multigrid:
         self.levels = [Level(operator, channels)]
         while (operator := operator.coarser()).excess.numel() > DIRECT_CELLS:
             self.levels.append(Level(operator, channels))
-        self.coarsest = DirectLevel(operator, channels)
+        self.coarsest = DirectLevel(operator)
 
     def cycle(self, depth: int = 0, corrections: int = 2):
         """Solve a level's equations approximately. The residual is then 0 at the red pixels."""

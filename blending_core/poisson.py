@@ -130,6 +130,7 @@ def _solve_sample(x, inside, guidance, screening, reference, conductance, tolera
             residual[..., start : start + kept, :] = part[..., start - rows.start : start - rows.start + kept, :]
         return residual[0]
 
+    x = x.clone()
     operator = GridLaplacian(tuple(g[0] for g in within), excess[0])
     solver = ConjugateGradients(operator, residual_of(x))
     first_error, previous_error, is_exact, restarts = None, None, True, 0
@@ -147,10 +148,10 @@ def _solve_sample(x, inside, guidance, screening, reference, conductance, tolera
         previous_error = error
         if expected <= tolerance:
             # The residual is carried along from step to step and gathers rounding errors: begin again from the exact one.
-            x = x + solver.solution()
+            x += solver.solution()
             solver.begin(residual_of(x))
             is_exact, restarts = True, restarts + 1
-    x = x + solver.solution()
+    x += solver.solution()
     if error > VISIBLE_ERROR:
         warnings.warn(f"the Poisson solver stopped with an error of about {error:.1e}", RuntimeWarning, stacklevel=3)
     return x

@@ -1,8 +1,12 @@
 import numpy as np
+import pytest
 import torch
 
-from deepblend.blending_core.differences import forward_differences, pairwise, sum_over_pairs
-from deepblend.blending_core.multigrid import GridLaplacian, Multigrid
+from deepblend.blending_core import multigrid
+from deepblend.blending_core.checkerboard import BLACK, RED
+from deepblend.blending_core.conjugate_gradients import ConjugateGradients
+from deepblend.blending_core.differences import pairwise, sum_over_pairs
+from deepblend.blending_core.multigrid import DirectLevel, GridLaplacian, Level, Multigrid
 from pictures import masks, to_torch
 
 # Parts of the masks, small enough for dense matrices.
@@ -10,54 +14,104 @@ MASKS = {name: mask[8:30, 18:45] for name, mask in masks().items()}
 
 
 def operator_on(inside, screening):
-    region = to_torch(inside.astype(float), torch.float64)
+    region = to_torch(inside.astype(float), torch.float64)[0]
     within = pairwise(torch.mul, region)
     links = tuple(1 - w for w in within)
     return GridLaplacian(within, region * (screening + sum_over_pairs(links)))
 
 
-def matrix_of(function, inside):
-    """Dense matrix of a linear function of the pixels inside."""
-    columns = []
-    for y, x in np.argwhere(inside):
-        unit = torch.zeros(1, 1, *inside.shape, dtype=torch.float64)
-        unit[0, 0, y, x] = 1
-        columns.append(function(unit)[0, 0].numpy()[inside])
-    return np.array(columns).T
-
-
-def test_operator_is_the_graph_laplacian_of_the_region():
-    inside = MASKS["random"]
-    matrix = matrix_of(operator_on(inside, 0.3), inside)
+def graph_laplacian(inside, screening):
+    """Dense matrix on the pixels inside, from its definition."""
     pixels = np.argwhere(inside)
     adjacent = np.abs(pixels[:, None] - pixels[None]).sum(-1) == 1
     neighbours_in_frame = sum(
         ((pixels + step) >= 0).all(1) & ((pixels + step) < inside.shape).all(1)
         for step in ((0, 1), (0, -1), (1, 0), (-1, 0))
     )
-    assert np.allclose(matrix, np.diag(neighbours_in_frame + 0.3) - adjacent)
+    return np.diag(neighbours_in_frame + screening) - adjacent
 
 
-def test_cycle_is_symmetric_positive_definite_and_close_to_the_inverse():
-    for name, inside in MASKS.items():
-        operator = operator_on(inside, 0.0)
-        approximate = matrix_of(Multigrid(operator), inside)
-        assert np.allclose(approximate, approximate.T), name
-        exact = matrix_of(operator, inside)
-        eigenvalues = np.linalg.eigvals(approximate @ exact).real
-        assert eigenvalues.min() > 0.05, name
-        assert eigenvalues.max() < 5, name
+def random_inside(inside, seed=0):
+    values = np.random.default_rng(seed).standard_normal((2, *inside.shape)) * inside
+    return torch.from_numpy(values)
 
 
-def test_nothing_leaves_the_region():
-    inside = MASKS["ring with a hole"]
-    residual = torch.rand(1, 3, *inside.shape, dtype=torch.float64) * to_torch(inside)
-    assert not Multigrid(operator_on(inside, 0.0))(residual)[..., ~torch.from_numpy(inside)].any()
+@pytest.mark.parametrize("mask", MASKS)
+def test_relaxing_a_colour_solves_its_equations_and_the_residual_of_the_other_is_summed(mask):
+    inside = MASKS[mask]
+    matrix = graph_laplacian(inside, 0.3)
+    rows, columns = np.indices(inside.shape)
+    for color in (RED, BLACK):
+        level = Level(operator_on(inside, 0.3), 2)
+        right_side, guess = random_inside(inside), random_inside(inside, 1)
+        level.board.write(right_side, level.right_side)
+        level.board.write(guess, level.solution)
+        other = 1 - color
+        level.sweep(lambda run: level.relax(color, run), lambda run: level.sum_residuals(other, run))  # noqa: B023
+        solution = level.board.read(level.solution)
+        relaxed = inside & ((rows + columns) % 2 == color)
+        assert torch.equal(solution[:, ~relaxed], guess[:, ~relaxed])
+        residual = np.zeros((2, *inside.shape))
+        residual[:, inside] = right_side.numpy()[:, inside] - solution.numpy()[:, inside] @ matrix
+        assert np.abs(residual[:, relaxed]).max(initial=0) < 1e-13
+        padded = np.pad(residual, ((0, 0), (0, inside.shape[0] % 2), (0, inside.shape[1] % 2)))
+        sums = padded[:, ::2, ::2] + padded[:, 1::2, ::2] + padded[:, ::2, 1::2] + padded[:, 1::2, 1::2]
+        assert np.abs(level.cells.numpy() - sums).max() < 1e-13
 
 
-def test_a_constant_is_only_seen_by_the_excess():
-    inside = np.ones((9, 12), bool)
-    operator = operator_on(inside, 0.25)
-    constant = torch.full((1, 1, 9, 12), 4.0, dtype=torch.float64)
-    assert torch.equal(operator(constant), torch.ones_like(constant))
-    assert all(not d.any() for d in forward_differences(constant))
+def test_runs_of_any_length_give_the_same_sweep(monkeypatch):
+    inside = MASKS["random"]
+    results = []
+    for places in (1, 100, 10**6):
+        monkeypatch.setattr(multigrid, "CACHED_PLACES", places)
+        cycle = Multigrid(operator_on(inside, 0.0), 2)
+        cycle.levels[0].board.write(random_inside(inside), cycle.levels[0].right_side)
+        cycle.cycle()
+        results.append(cycle.levels[0].solution)
+    assert torch.equal(results[0], results[2])
+    assert torch.equal(results[1], results[2])
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_cycle_is_close_to_the_inverse(mask, monkeypatch):
+    monkeypatch.setattr(multigrid, "DIRECT_CELLS", 1)
+    inside = MASKS[mask]
+    count = int(inside.sum())
+    cycle = Multigrid(operator_on(inside, 0.0), count)
+    units = torch.zeros(count, *inside.shape, dtype=torch.float64)
+    units[:, torch.from_numpy(inside)] = torch.eye(count, dtype=torch.float64)
+    level = cycle.levels[0]
+    level.board.write(units, level.right_side)
+    cycle.cycle()
+    approximate = level.board.read(level.solution)
+    assert not approximate[:, ~torch.from_numpy(inside)].any()
+    left = np.eye(count) - approximate.numpy()[:, inside].T @ graph_laplacian(inside, 0.0)
+    assert np.abs(np.linalg.eigvals(left)).max() < 0.3
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_coarsest_level_is_solved_exactly(mask):
+    inside = MASKS[mask]
+    matrix = graph_laplacian(inside, 0.3)
+    right_side = random_inside(inside)
+    solved = right_side.clone()
+    DirectLevel(operator_on(inside, 0.3)).solve(solved)
+    expected = np.zeros_like(right_side)
+    expected[:, inside] = np.linalg.solve(matrix, right_side.numpy()[:, inside].T).T
+    assert np.abs(solved.numpy() - expected).max() < 1e-12
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_conjugate_gradients_carry_the_residual_of_what_they_found(mask):
+    inside = MASKS[mask]
+    right_side = random_inside(inside)
+    solver = ConjugateGradients(operator_on(inside, 0.1), right_side)
+    for _ in range(2):
+        solver.estimate()
+        solver.step()
+    found = solver.solution()
+    assert not found[:, ~torch.from_numpy(inside)].any()
+    residual = right_side.numpy()[:, inside] - found.numpy()[:, inside] @ graph_laplacian(inside, 0.1)
+    carried = solver.board.read(solver.level.right_side).numpy()[:, inside]
+    assert np.abs(residual - carried).max() < 1e-12
+    assert np.abs(residual).max() < 0.1 * right_side.abs().max()
