@@ -13,7 +13,9 @@ from .differences import Pairs, sum_over_pairs
 
 CACHED_PLACES = 32768  # per thread: so many places of all that a sweep reads and writes stay in a core's cache
 
-DIRECT_CELLS = 256
+DIRECT_CELLS = 256  # at most so many cells on the coarsest level
+UNDETERMINED = 1e-12  # of the largest eigenvalue; smaller ones are rounding errors
+
 
 @dataclass
 class GridLaplacian:
@@ -71,7 +73,7 @@ class Level:
         """
         board = self.board
         strips = board.strips
-        if not self.excess.is_cuda:
+        if self.excess.device.type == "cpu":
             strips = max(CACHED_PLACES * torch.get_num_threads() // board.stride, 1)
         for start in range(board.start, board.stop + (len(steps) - 1) * board.stride, strips * board.stride):
             for lag, step in enumerate(steps):
@@ -91,7 +93,9 @@ class Level:
 
     def start(self, run: slice):
         """A Gauss-Seidel step on the red pixels from a solution of zero."""
-        torch.mul(self.right_side[RED][..., run], self.inverse_diagonal[RED][..., run], out=self.solution[RED][..., run])
+        torch.mul(
+            self.right_side[RED][..., run], self.inverse_diagonal[RED][..., run], out=self.solution[RED][..., run]
+        )
 
     def relax(self, color: int, run: slice):
         """A Gauss-Seidel step: solve the equations of the pixels of one colour for their values."""
@@ -118,21 +122,19 @@ class Level:
 
 
 class DirectLevel:
-    """The coarsest level, solved by its inverse."""
+    """The coarsest level, solved by its inverse; a part of it that nothing holds gets no constant (pseudo-inverse)."""
 
     def __init__(self, operator: GridLaplacian):
-        excess, conductance = operator.excess, operator.conductance
-        height, width = excess.shape[-2:]
-        count = height * width
-        place = torch.arange(count, device=excess.device).view(height, width)
-        matrix = torch.diag((excess + sum_over_pairs(conductance)).flatten().double())
-        for pairs, first, second in (
-            (conductance[0], place[:, :-1], place[:, 1:]),
-            (conductance[1], place[:-1], place[1:]),
-        ):
-            matrix[first.flatten(), second.flatten()] = matrix[second.flatten(), first.flatten()] = -pairs.flatten().double()
-        matrix += torch.diag((matrix.diagonal() == 0).double())
-        self.inverse = torch.linalg.inv(matrix).to(excess.dtype)
+        height, width = operator.excess.shape[-2:]
+        place = torch.arange(height * width).view(height, width)
+        # Found in float64 on the CPU, where every machine can do it, and only once.
+        right, down = (pairs[0].cpu().double().flatten() for pairs in operator.conductance)
+        diagonal = (operator.excess + sum_over_pairs(operator.conductance)).cpu().double()
+        matrix = torch.diag(diagonal.flatten())
+        for links, first, second in ((right, place[:, :-1], place[:, 1:]), (down, place[:-1], place[1:])):
+            first, second = first.flatten(), second.flatten()
+            matrix[first, second] = matrix[second, first] = -links
+        self.inverse = torch.linalg.pinv(matrix, rtol=UNDETERMINED, hermitian=True).to(operator.excess)
 
     def solve(self, cells: Tensor):
         """Replace a right side, `[C, H, W]`, by its solution."""
