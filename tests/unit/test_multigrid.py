@@ -102,13 +102,20 @@ def test_coarsest_level_is_solved_exactly(mask):
 
 
 @pytest.mark.parametrize("mask", MASKS)
-def test_conjugate_gradients_carry_the_residual_of_what_they_found(mask):
+def test_conjugate_gradients_take_conjugate_directions_and_carry_the_residual(mask):
     inside = MASKS[mask]
     right_side = random_inside(inside)
     solver = ConjugateGradients(operator_on(inside, 0.1), right_side)
-    for _ in range(2):
-        solver.estimate()
-        solver.step()
+    solver.estimate()
+    solver.step()
+    direction, image = solver.direction.clone(), solver.image.clone()
+    solver.estimate()
+    solver.step()
+    # Conjugate to the last direction, in the length of both.
+    product, other = ((a * b).sum(-1) for a, b in ((solver.direction[BLACK], image), (direction[BLACK], solver.image)))
+    lengths = ((direction[BLACK] * image).sum(-1) * (solver.direction[BLACK] * solver.image).sum(-1)).sqrt()
+    assert (product.abs() <= 1e-10 * lengths).all()
+    assert (other.abs() <= 1e-10 * lengths).all()
     found = solver.solution()
     assert not found[:, ~torch.from_numpy(inside)].any()
     residual = right_side.numpy()[:, inside] - found.numpy()[:, inside] @ graph_laplacian(inside, 0.1)
