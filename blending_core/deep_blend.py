@@ -13,15 +13,16 @@ from torch import Tensor
 from .color import oklab_to_srgb, srgb_to_oklab
 from .composite import composite
 from .differences import adjoint_differences, forward_differences
-from .feature_model import FeatureModel, Features, aligned_region, features_in_tiles
+from .feature_model import FeatureModel, Features, aligned_region
 from .guidance import RING_END, is_cut_out, without_surroundings
-from .histogram import SAMPLES, Distribution, histogram_loss, measure_distribution
+from .histogram import histogram_loss
 from .lbfgs import minimize
 from .losses import content_loss, gradient_loss, gram_matrix, laplacian, style_loss, total_variation
 from .poisson import OnStep
 from .recipes import Weights
 from .region import Region, spanned_region
 from .saturation import SaturationLoss, SaturationSettings
+from .target_statistics import target_statistics
 
 LEAST_SIDE = 16  # pixels; smaller pictures have no deep features and are continued by their border
 
@@ -108,12 +109,9 @@ def working_bytes(mask: Tensor, target: Tensor, model: FeatureModel, settings: S
 
 
 def _part(inside: Tensor, model: FeatureModel, settings: Settings) -> Region:
-    """The part of the picture that the object has an effect on."""
-    size = inside.shape[-2:]
-    if settings.statistics == STATISTICS_OF_PICTURE:
-        return slice(0, size[0]), slice(0, size[1])
-    margin = max(settings.saturation.width, RING_END)
-    return aligned_region(spanned_region(inside[0, 0], margin), size, model)
+    """The part of the picture that the object has an effect on, and around it all that its features there depend on."""
+    margin = max(settings.saturation.width, RING_END, model.reach)
+    return aligned_region(spanned_region(inside[0, 0], margin), inside.shape[-2:], model)
 
 
 class _Problem:
@@ -147,8 +145,9 @@ class _Problem:
         self.own_color = self._unmixed(cut(reference)) if blended else cut(reference)
         if self.weights.gradient:
             self._prepare_gradient(cut(reference), blended)
-        whole_picture = settings.statistics == STATISTICS_OF_PICTURE
-        self._prepare_features(cut(reference), self._composite(unmixed_start), color, visible, whole_picture)
+        self.whole_picture = settings.statistics == STATISTICS_OF_PICTURE
+        if self.weights.content or self.weights.style or self.weights.histogram:
+            self._prepare_features(cut(reference), self._composite(unmixed_start), color, visible)
         if self.weights.saturation:
             self.saturation_loss = SaturationLoss(mask, color, settings.saturation, self.part, visible > 0)
 
@@ -162,22 +161,29 @@ class _Problem:
             differences = without_surroundings(differences, self.inside)
         self.guidance = self.mask * adjoint_differences(differences) + (1 - self.mask) * laplacian(self.color)
 
-    def _prepare_features(self, reference, start, color, visible, whole_picture):
+    def _prepare_features(self, reference, start, color, visible):
         """What the losses on features compare with."""
         model, weights = self.model, self.weights
-        self.masks = model.layer_masks(self.mask)
-        self.counted = (
-            {layer: torch.ones_like(mask) for layer, mask in self.masks.items()} if whole_picture else self.masks
-        )
+        self.region_pass = model.region_pass(self.color, spanned_region(self.inside[0, 0]), self.whole_picture)
+        self.masks = self._in_places(model.layer_masks(self.mask))
         with torch.no_grad():
             if weights.content:
-                features = model(reference)
-                self.references = {layer: features[layer] for layer in model.content_layers}
+                features = self._in_places(model(reference))
+                self.references = {layer: features[layer].clone() for layer in model.content_layers}
             if weights.style or weights.histogram:
-                self.target_grams, self.distributions = _statistics(
-                    model, color, visible, with_distributions=weights.histogram
-                )
-                self.start_grams = self._grams(model(start))
+                places = {
+                    layer: tuple(
+                        slice(part.start // stride + span.start, part.start // stride + span.stop)
+                        for part, span in zip(self.part, self.region_pass.places[layer], strict=True)
+                    )
+                    for layer, stride in model.strides.items()
+                }
+                self.target = target_statistics(model, color, visible, places, bool(weights.histogram))
+                self.start_grams = self._grams(self.region_pass(start))
+
+    def _in_places(self, maps: Features) -> Features:
+        """Of features of the part, those that the region pass gives."""
+        return {layer: maps[layer][(..., *place)] for layer, place in self.region_pass.places.items()}
 
     def picture_of(self, values: Tensor) -> Tensor:
         """Colours Z of the object, the target's elsewhere: `[1, 3, h, w]`."""
@@ -193,13 +199,13 @@ class _Problem:
         if weights.gradient:
             terms["gradient"] = weights.gradient * gradient_loss(image, self.guidance, self.mask)
         if weights.content or weights.style or weights.histogram:
-            features = self.model(image)
+            features = self.region_pass(image)
         if weights.content:
             terms["content"] = weights.content * content_loss(features, self.references, self.masks)
         if weights.style:
-            terms["style"] = weights.style * style_loss(self._grams(features), self.target_grams, self.start_grams)
+            terms["style"] = weights.style * style_loss(self._grams(features), self.target.grams, self.start_grams)
         if weights.histogram:
-            terms["histogram"] = weights.histogram * histogram_loss(features, self.distributions, self.masks)
+            terms["histogram"] = weights.histogram * histogram_loss(features, self.target.distributions, self.masks)
         if weights.total_variation:
             terms["total variation"] = weights.total_variation * total_variation(image, self.mask)
         if weights.saturation:
@@ -207,7 +213,14 @@ class _Problem:
         return terms
 
     def _grams(self, features: Features) -> Features:
-        return {layer: gram_matrix(features[layer], self.counted[layer]) for layer in self.model.style_layers}
+        layers = self.model.style_layers
+        if not self.whole_picture:
+            return {layer: gram_matrix(features[layer], self.masks[layer]) for layer in layers}
+        return {
+            layer: self.target.around[layer]
+            + self.target.shares[layer] * gram_matrix(features[layer], torch.ones_like(self.masks[layer]))
+            for layer in layers
+        }
 
     def _composite(self, pixels: Tensor) -> Tensor:
         return torch.where(self.inside, torch.lerp(self.color, pixels, self.mixing), self.color)
@@ -225,26 +238,6 @@ def _equals_around(reference: Tensor, color: Tensor, inside: Tensor) -> bool:
     """Whether two pictures are the same outside of the object, as far as there is an outside."""
     around = (~inside).expand_as(color)
     return bool(around.any()) and bool(((reference - color)[around].abs() <= SAME_COLOR).all())
-
-
-def _statistics(
-    model: FeatureModel, target: Tensor, visible: Tensor, with_distributions: bool
-) -> tuple[Features, dict[str, Distribution]]:
-    """Gram matrices of the style layers over all that is to be seen of the target, and the distributions of their values."""
-    sums, totals, samples = {}, {}, {}
-    for maps, part in features_in_tiles(model, target):
-        shares = model.layer_masks(visible[(..., *part)])
-        for layer in model.style_layers:
-            features, share = maps[layer], shares[layer]
-            total = share.sum()
-            sums[layer] = sums.get(layer, 0) + gram_matrix(features, share) * total
-            totals[layer] = totals.get(layer, 0) + total
-            if with_distributions:
-                step = -(-target.shape[-2] * target.shape[-1] // (model.strides[layer] ** 2 * SAMPLES))
-                seen = features[0].flatten(1)[:, share.flatten() > 0]
-                samples.setdefault(layer, []).append(seen[:, ::step])
-    grams = {layer: matrix / totals[layer].clamp_min(torch.finfo(target.dtype).tiny) for layer, matrix in sums.items()}
-    return grams, {layer: measure_distribution(torch.cat(values, 1)) for layer, values in samples.items()}
 
 
 def _give_back_chroma(pixels: Tensor, own_color: Tensor, share: float) -> Tensor:

@@ -45,6 +45,41 @@ class FeatureModel(nn.Module):
         """The mask `[B, 1, H, W]` averaged over the pixels of each feature."""
         return {layer: mask if stride == 1 else F.avg_pool2d(mask, stride) for layer, stride in self.strides.items()}
 
+    def region_pass(self, target: Tensor, box: Region, everything: bool) -> "RegionPass":
+        """For pictures that differ from the target `[1, 3, H, W]` in a box only. everything: whether all features are read
+        that can differ from the target's, or only those over the box."""
+        return RegionPass(self, target, box, everything)
+
+
+class RegionPass:
+    """Called with a picture `[1, 3, H, W]` that equals the target outside of the box, it gives of each layer the features in
+    `places`: rows and columns of what the model would give."""
+
+    def __init__(self, model: FeatureModel, target: Tensor, box: Region, everything: bool):
+        """By the model itself, on the box and as much around it as the features depend on."""
+        size = target.shape[-2:]
+        self.model = model
+        region = aligned_region(box, size, model) if everything else box
+        self.part = aligned_region(region, size, model)
+        self.places = {
+            layer: tuple(
+                slice(min(span.start // stride, length // stride - 1), min(-(-span.stop // stride), length // stride))
+                for span, length in zip(region, size, strict=True)
+            )
+            for layer, stride in model.strides.items()
+        }
+
+    def __call__(self, picture: Tensor) -> Features:
+        features = {}
+        for layer, maps in self.model(picture[(..., *self.part)]).items():
+            stride = self.model.strides[layer]
+            place = (
+                slice(span.start - part.start // stride, span.stop - part.start // stride)
+                for span, part in zip(self.places[layer], self.part, strict=True)
+            )
+            features[layer] = maps[(..., *place)]
+        return features
+
 
 def aligned_region(region: Region, size: tuple[int, int], model: FeatureModel) -> Region:
     """The region grown until the features over it are those of the whole picture of that size (height, width)."""

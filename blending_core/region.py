@@ -15,5 +15,10 @@ def spanned_region(inside: Tensor, margin: int = 0) -> Region | None:
         occupied = inside.any(axis).nonzero()
         if len(occupied) == 0:
             return None
-        slices.append(slice(max(int(occupied[0]) - margin, 0), min(int(occupied[-1]) + 1 + margin, length)))
+        slices.append(grown(slice(int(occupied[0]), int(occupied[-1]) + 1), margin, length))
     return slices[0], slices[1]
+
+
+def grown(span: slice, margin: int, length: int) -> slice:
+    """The span with `margin` more on either side, as far as an axis of this length goes."""
+    return slice(max(span.start - margin, 0), min(span.stop + margin, length))

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .feature_model import FeatureModel, Features, calibration_picture
+from .region import Region
+from .vgg_region import VGGRegionPass
 
 # Convolutions in each block; pooling halves the picture between blocks. Layer i of the network is `features.i`.
 BLOCKS = {"VGG-16": (2, 2, 3, 3, 3), "VGG-19": (2, 2, 4, 4, 4)}
@@ -42,6 +44,7 @@ class VGG(FeatureModel):
         self.content_layers = (next(layer for layer in CONTENT_LAYERS if layer in layers),)
         needed = max(layers.index(layer) for layer in (*self.style_layers, *self.content_layers))
         self.layers = layers[: needed + 1]
+        self.pools = [layer.endswith("_1") and layer != "relu1_1" for layer in self.layers]  # before it
         self.convolutions = nn.ModuleList()
         channels = 3
         for index in sorted(present)[: needed + 1]:
@@ -62,22 +65,28 @@ class VGG(FeatureModel):
 
     def activations(self, picture: Tensor) -> Features:
         """Activations of the layers that the losses use, as torchvision's network gives them."""
-        kept = {*self.style_layers, *self.content_layers}
-        maps, activations = (picture - self.mean) / self.deviation, {}
-        for layer, convolution in zip(self.layers, self.convolutions, strict=True):
-            if layer.endswith("_1") and layer != "relu1_1":
+        maps, activations = self.normalised(picture), {}
+        for layer, pools, convolution in zip(self.layers, self.pools, self.convolutions, strict=True):
+            if pools:
                 maps = F.max_pool2d(maps, 2)
             maps = F.relu(convolution(maps))
-            if layer in kept:
+            if layer in self.style_layers or layer in self.content_layers:
                 activations[layer] = maps
         return activations
+
+    def normalised(self, picture: Tensor) -> Tensor:
+        """What goes into the first convolution."""
+        return (picture - self.mean) / self.deviation
+
+    def region_pass(self, target: Tensor, box: Region, everything: bool) -> VGGRegionPass:
+        return VGGRegionPass(self, target, box, everything)
 
     def _geometry(self) -> tuple[dict[str, int], int, float]:
         """Strides of the kept layers; the reach, to which each convolution adds its stride and each pooling that before
         it; and the number of activations per pixel."""
         strides, reach, stride, values = {}, 0, 1, 0.0
-        for layer, convolution in zip(self.layers, self.convolutions, strict=True):
-            if layer.endswith("_1") and layer != "relu1_1":
+        for layer, pools, convolution in zip(self.layers, self.pools, self.convolutions, strict=True):
+            if pools:
                 reach, stride = reach + stride, 2 * stride
             reach += stride
             values += 2 * convolution.out_channels / stride**2  # before and after rectification

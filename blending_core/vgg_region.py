@@ -1,0 +1,150 @@
+"""The region pass of a VGG: every layer computes only what can differ from the target's features and is read.
+
+A convolution is linear, so its response is the sum of two: to the features that can differ, with zeros around them, and to
+the target's features around those, with zeros in their place. The second is constant, and not zero in the outermost rows
+and columns only; it is computed once. Where the picture ends the network itself has zeros around it, and so has the sum.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .feature_model import Features, RegionPass
+from .region import Region, grown
+
+
+class VGGRegionPass(RegionPass):
+    """Per layer: the box dilated by the receptive field, and of it only what is read and what deeper layers need."""
+
+    def __init__(self, model, target: Tensor, box: Region, everything: bool):
+        """model: a `VGG`; the other arguments are those of `FeatureModel.region_pass`."""
+        self.model, self.box = model, box
+        self.steps, self.places = [], {}
+        plans = [_plan(model, span, length, everything) for span, length in zip(box, target.shape[-2:], strict=True)]
+        with torch.no_grad():
+            maps = model.normalised(target)
+            for layer, pools, convolution, *spans in zip(
+                model.layers, model.pools, model.convolutions, *plans, strict=True
+            ):
+                if pools:
+                    maps = F.max_pool2d(maps, 2)
+                self.steps.append(_Step(layer, pools, convolution, maps, *spans))
+                if layer in model.strides:
+                    self.places[layer] = tuple(span.computed for span in spans)
+                maps = F.relu(convolution(maps))
+
+    def __call__(self, picture: Tensor) -> Features:
+        maps, features = self.model.normalised(picture[(..., *self.box)]), {}
+        for step in self.steps:
+            maps = step(maps)
+            if step.layer in self.places:
+                features[step.layer] = self.model.gains[step.layer] * maps
+        return features
+
+
+class _Span(NamedTuple):
+    """Along one axis, in the grid of a layer: what is `given` of the features of the layer before, what is `taken` of that,
+    and what is `computed` of this layer."""
+
+    given: slice
+    taken: slice
+    computed: slice
+
+    @property
+    def lacking(self) -> tuple[int, int]:
+        """Rows of the 3x3 windows that lie before and behind what is taken."""
+        return self.taken.start - self.computed.start + 1, self.computed.stop - self.taken.stop + 1
+
+
+class _Step:
+    """Pooling, if there is, one convolution and its rectification."""
+
+    def __init__(
+        self, layer: str, pools: bool, convolution: nn.Conv2d, target_maps: Tensor, rows: _Span, columns: _Span
+    ):
+        self.layer, self.pools, self.convolution = layer, pools, convolution
+        spans = rows, columns
+        self.taken = tuple(_within(span.taken, span.given) for span in spans)
+        self.padding = tuple(
+            max(span.lacking) for span in spans
+        )  # the same on both sides, cut off where it is too much
+        self.kept = tuple(
+            slice(pad - span.lacking[0], pad - span.lacking[0] + span.computed.stop - span.computed.start)
+            for pad, span in zip(self.padding, spans, strict=True)
+        )
+        surroundings = F.pad(target_maps, (1, 1, 1, 1))
+        surroundings[(..., *(slice(span.taken.start + 1, span.taken.stop + 1) for span in spans))] = 0
+        self.constants = []
+        for strip in _frame(rows, columns):
+            windows = tuple(slice(part.start, part.stop + 2) for part in strip)
+            response = F.conv2d(surroundings[(..., *windows)], convolution.weight)
+            self.constants.append((tuple(map(_within, strip, (rows.computed, columns.computed))), response))
+
+    def __call__(self, maps: Tensor) -> Tensor:
+        if self.pools:
+            maps = F.max_pool2d(maps, 2)
+        weight, bias = self.convolution.weight, self.convolution.bias
+        maps = F.conv2d(maps[(..., *self.taken)], weight, bias, padding=self.padding)[(..., *self.kept)]
+        for place, response in self.constants:
+            maps.detach()[(..., *place)] += response  # a constant: nothing to differentiate
+        return F.relu(maps)
+
+
+def _plan(model, box: slice, length: int, everything: bool) -> list[_Span]:
+    """What each convolution takes and computes along an axis on which the picture has this length."""
+    lengths, changed, span = [], [], box
+    for pools in model.pools:
+        if pools:
+            length, span = length // 2, slice(span.start // 2, min(-(-span.stop // 2), length // 2))
+        span = grown(span, 1, length)
+        lengths.append(length)
+        changed.append(span)
+    computed: list[slice] = []
+    needed, pooled = None, False
+    for layer, pools, length, span in reversed(list(zip(model.layers, model.pools, lengths, changed, strict=True))):
+        if layer in model.strides:
+            read = span if everything else _cells(box, model.strides[layer], length)
+            needed = read if needed is None else slice(min(read.start, needed.start), max(read.stop, needed.stop))
+        span = _common(needed, span)
+        if pooled:
+            span = slice(span.start // 2 * 2, min(-(-span.stop // 2) * 2, length))
+        computed.insert(0, span)
+        needed, pooled = grown(span, 1, length), pools
+        if pools:
+            needed = slice(2 * needed.start, 2 * needed.stop)
+    given, plan = box, []
+    for pools, span in zip(model.pools, computed, strict=True):
+        if pools:
+            given = slice(given.start // 2, given.stop // 2)
+        plan.append(_Span(given, _common(given, slice(span.start - 1, span.stop + 1)), span))
+        given = span
+    return plan
+
+
+def _cells(box: slice, stride: int, length: int) -> slice:
+    """The features over a box; the last one where the box lies in what is left over at the end."""
+    return slice(min(box.start // stride, length - 1), min(-(-box.stop // stride), length))
+
+
+def _common(a: slice, b: slice) -> slice:
+    return slice(max(a.start, b.start), min(a.stop, b.stop))
+
+
+def _within(part: slice, whole: slice) -> slice:
+    return slice(part.start - whole.start, part.stop - whole.start)
+
+
+def _frame(rows: _Span, columns: _Span) -> list[Region]:
+    """Strips that cover, once, what the surroundings have a part in of all that is computed."""
+    (top, middle, bottom), (left, _, right) = _divided(rows), _divided(columns)
+    strips = (top, columns.computed), (bottom, columns.computed), (middle, left), (middle, right)
+    return [strip for strip in strips if all(part.stop > part.start for part in strip)]
+
+
+def _divided(span: _Span) -> tuple[slice, slice, slice]:
+    (start, stop), (before, behind) = (span.computed.start, span.computed.stop), span.lacking
+    first = min(start + before, stop)
+    last = max(stop - behind, first)
+    return slice(start, first), slice(first, last), slice(last, stop)
