@@ -20,9 +20,10 @@ class VGGRegionPass(RegionPass):
 
     def __init__(self, model, target: Tensor, box: Region, everything: bool):
         """model: a `VGG`; the other arguments are those of `FeatureModel.region_pass`."""
-        self.model, self.box = model, box
+        self.model = model
         self.steps, self.places = [], {}
         plans = [_plan(model, span, length, everything) for span, length in zip(box, target.shape[-2:], strict=True)]
+        self.box = tuple(plan[0].given for plan in plans)
         with torch.no_grad():
             maps = model.normalised(target)
             for layer, pools, convolution, *spans in zip(
@@ -102,19 +103,20 @@ def _plan(model, box: slice, length: int, everything: bool) -> list[_Span]:
         lengths.append(length)
         changed.append(span)
     computed: list[slice] = []
-    needed, pooled = None, False
+    needed = given = slice(length, 0)  # of nothing
+    pooled = False
     for layer, pools, length, span in reversed(list(zip(model.layers, model.pools, lengths, changed, strict=True))):
         if layer in model.strides:
-            read = span if everything else _cells(box, model.strides[layer], length)
-            needed = read if needed is None else slice(min(read.start, needed.start), max(read.stop, needed.stop))
-        span = _common(needed, span)
-        if pooled:
+            needed = _hull(needed, span if everything else _cells(box, model.strides[layer], length))
+        span = _hull(given, _common(needed, span))
+        if pooled:  # begins at an even place
             span = slice(span.start // 2 * 2, min(-(-span.stop // 2) * 2, length))
         computed.insert(0, span)
-        needed, pooled = grown(span, 1, length), pools
+        needed, given = grown(span, 1, length), slice(span.start + 1, span.stop - 1)
         if pools:
-            needed = slice(2 * needed.start, 2 * needed.stop)
-    given, plan = box, []
+            needed, given = slice(2 * needed.start, 2 * needed.stop), slice(2 * given.start, 2 * given.stop)
+        pooled = pools
+    plan, given = [], _hull(given, box)
     for pools, span in zip(model.pools, computed, strict=True):
         if pools:
             given = slice(given.start // 2, given.stop // 2)
@@ -126,6 +128,10 @@ def _plan(model, box: slice, length: int, everything: bool) -> list[_Span]:
 def _cells(box: slice, stride: int, length: int) -> slice:
     """The features over a box; the last one where the box lies in what is left over at the end."""
     return slice(min(box.start // stride, length - 1), min(-(-box.stop // stride), length))
+
+
+def _hull(a: slice, b: slice) -> slice:
+    return slice(min(a.start, b.start), max(a.stop, b.stop))
 
 
 def _common(a: slice, b: slice) -> slice:
