@@ -37,8 +37,24 @@ def content_loss(features: Features, references: Features, masks: Features) -> T
 
 def gram_matrix(features: Tensor, weights: Tensor) -> Tensor:
     """Mean of f f^T over the positions, weighted: `[1, N, N]`; 0 where all weights are 0."""
-    flat, weights = features.flatten(2), weights.flatten(2)
-    return (flat * weights) @ flat.mT / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
+    return _GramMatrix.apply(features, weights / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny))
+
+
+class _GramMatrix(torch.autograd.Function):
+    """F W F^T; its derivative in the direction G is (G + G^T) F W, one product where autograd would take two."""
+
+    @staticmethod
+    def forward(ctx, features, weights):
+        ctx.save_for_backward(features, weights)
+        flat = features.flatten(2)
+        return (flat * weights.flatten(2)) @ flat.mT
+
+    @staticmethod
+    def backward(ctx, gradient):
+        features, weights = ctx.saved_tensors
+        # In the order of features whose channels are last in memory.
+        product = features.flatten(2).mT @ (gradient + gradient.mT)
+        return product.mT.unflatten(2, features.shape[2:]).mul_(weights), None
 
 
 def style_loss(grams: Features, targets: Features, starts: Features) -> Tensor:

@@ -75,8 +75,8 @@ class VGG(FeatureModel):
         return activations
 
     def normalised(self, picture: Tensor) -> Tensor:
-        """What goes into the first convolution."""
-        return (picture - self.mean) / self.deviation
+        """What goes into the first convolution, with the channels last: convolutions are faster then."""
+        return ((picture - self.mean) / self.deviation).contiguous(memory_format=torch.channels_last)
 
     def region_pass(self, target: Tensor, box: Region, everything: bool) -> VGGRegionPass:
         return VGGRegionPass(self, target, box, everything)

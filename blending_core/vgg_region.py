@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from .feature_model import Features, RegionPass
 from .region import Region, grown
@@ -21,27 +21,31 @@ class VGGRegionPass(RegionPass):
     def __init__(self, model, target: Tensor, box: Region, everything: bool):
         """model: a `VGG`; the other arguments are those of `FeatureModel.region_pass`."""
         self.model = model
-        self.steps, self.places = [], {}
+        self.steps, self.places = {}, {}
         plans = [_plan(model, span, length, everything) for span, length in zip(box, target.shape[-2:], strict=True)]
         self.box = tuple(plan[0].given for plan in plans)
         with torch.no_grad():
-            maps = model.normalised(target)
+            maps, scale = model.normalised(target), 1.0
             for layer, pools, convolution, *spans in zip(
                 model.layers, model.pools, model.convolutions, *plans, strict=True
             ):
+                # With the gains as part of the weights the activations are the features. Rectification lets them through.
+                gain = model.gains.get(layer, scale)
+                weight = (gain / scale * convolution.weight).contiguous(memory_format=torch.channels_last)
+                bias, scale = gain * convolution.bias, gain
                 if pools:
                     maps = F.max_pool2d(maps, 2)
-                self.steps.append(_Step(layer, pools, convolution, maps, *spans))
-                if layer in model.strides:
+                self.steps[layer] = _Step(pools, weight, bias, maps, *spans)
+                if layer in model.gains:
                     self.places[layer] = tuple(span.computed for span in spans)
-                maps = F.relu(convolution(maps))
+                maps = F.relu(F.conv2d(maps, weight, bias, padding=1))
 
     def __call__(self, picture: Tensor) -> Features:
         maps, features = self.model.normalised(picture[(..., *self.box)]), {}
-        for step in self.steps:
+        for layer, step in self.steps.items():
             maps = step(maps)
-            if step.layer in self.places:
-                features[step.layer] = self.model.gains[step.layer] * maps
+            if layer in self.places:
+                features[layer] = maps
         return features
 
 
@@ -62,35 +66,33 @@ class _Span(NamedTuple):
 class _Step:
     """Pooling, if there is, one convolution and its rectification."""
 
-    def __init__(
-        self, layer: str, pools: bool, convolution: nn.Conv2d, target_maps: Tensor, rows: _Span, columns: _Span
-    ):
-        self.layer, self.pools, self.convolution = layer, pools, convolution
+    def __init__(self, pools: bool, weight: Tensor, bias: Tensor, target_maps: Tensor, rows: _Span, columns: _Span):
+        self.pools, self.weight, self.bias = pools, weight, bias
         spans = rows, columns
         self.taken = tuple(_within(span.taken, span.given) for span in spans)
-        self.padding = tuple(
-            max(span.lacking) for span in spans
-        )  # the same on both sides, cut off where it is too much
-        self.kept = tuple(
-            slice(pad - span.lacking[0], pad - span.lacking[0] + span.computed.stop - span.computed.start)
-            for pad, span in zip(self.padding, spans, strict=True)
+        self.padding = tuple(min(span.lacking) for span in spans)
+        (before, behind), (left, right) = (
+            (span.lacking[0] - pad, span.lacking[1] - pad) for span, pad in zip(spans, self.padding, strict=True)
         )
+        self.more_padding = left, right, before, behind  # on one side
         surroundings = F.pad(target_maps, (1, 1, 1, 1))
         surroundings[(..., *(slice(span.taken.start + 1, span.taken.stop + 1) for span in spans))] = 0
         self.constants = []
         for strip in _frame(rows, columns):
             windows = tuple(slice(part.start, part.stop + 2) for part in strip)
-            response = F.conv2d(surroundings[(..., *windows)], convolution.weight)
+            response = F.conv2d(surroundings[(..., *windows)], weight)
             self.constants.append((tuple(map(_within, strip, (rows.computed, columns.computed))), response))
 
     def __call__(self, maps: Tensor) -> Tensor:
         if self.pools:
             maps = F.max_pool2d(maps, 2)
-        weight, bias = self.convolution.weight, self.convolution.bias
-        maps = F.conv2d(maps[(..., *self.taken)], weight, bias, padding=self.padding)[(..., *self.kept)]
+        maps = maps[(..., *self.taken)]
+        if any(self.more_padding):
+            maps = F.pad(maps, self.more_padding)
+        maps = F.conv2d(maps, self.weight, self.bias, padding=self.padding)
         for place, response in self.constants:
             maps.detach()[(..., *place)] += response  # a constant: nothing to differentiate
-        return F.relu(maps)
+        return F.relu(maps, inplace=True)
 
 
 def _plan(model, box: slice, length: int, everything: bool) -> list[_Span]:
