@@ -1,5 +1,6 @@
 """What a feature model is: a fixed network whose activations the content, style and histogram losses compare."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import torch
@@ -46,39 +47,27 @@ class FeatureModel(nn.Module):
         return {layer: mask if stride == 1 else F.avg_pool2d(mask, stride) for layer, stride in self.strides.items()}
 
     def region_pass(self, target: Tensor, box: Region, everything: bool) -> "RegionPass":
-        """For pictures that differ from the target `[1, 3, H, W]` in a box only. everything: whether all features are read
-        that can differ from the target's, or only those over the box."""
-        return RegionPass(self, target, box, everything)
+        """For pictures that equal the target `[1, 3, H, W]` outside of a box. everything: whether all features are read that
+        can differ from the target's, or only those over the box."""
+        raise NotImplementedError
 
 
-class RegionPass:
-    """Called with a picture `[1, 3, H, W]` that equals the target outside of the box, it gives of each layer the features in
-    `places`: rows and columns of what the model would give."""
+class RegionPass(ABC):
+    """The same features as the model's, but only where they can differ from the target's and are read.
 
-    def __init__(self, model: FeatureModel, target: Tensor, box: Region, everything: bool):
-        """By the model itself, on the box and as much around it as the features depend on."""
-        size = target.shape[-2:]
-        self.model = model
-        region = aligned_region(box, size, model) if everything else box
-        self.part = aligned_region(region, size, model)
-        self.places = {
-            layer: tuple(
-                slice(min(span.start // stride, length // stride - 1), min(-(-span.stop // stride), length // stride))
-                for span, length in zip(region, size, strict=True)
-            )
-            for layer, stride in model.strides.items()
-        }
+    places: of each layer, the rows and columns of what the model gives for the whole picture.
+    """
 
+    places: dict[str, Region]
+
+    @abstractmethod
     def __call__(self, picture: Tensor) -> Features:
-        features = {}
-        for layer, maps in self.model(picture[(..., *self.part)]).items():
-            stride = self.model.strides[layer]
-            place = (
-                slice(span.start - part.start // stride, span.stop - part.start // stride)
-                for span, part in zip(self.places[layer], self.part, strict=True)
-            )
-            features[layer] = maps[(..., *place)]
-        return features
+        """Of a picture `[1, 3, H, W]` that equals the target outside of the box, the features in `places`."""
+
+
+def cells_over(span: slice, stride: int, length: int) -> slice:
+    """Of `length` features along an axis, those over a span of pixels; the last if it lies in what is left over behind."""
+    return slice(min(span.start // stride, length - 1), min(-(-span.stop // stride), length))
 
 
 def aligned_region(region: Region, size: tuple[int, int], model: FeatureModel) -> Region:

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .feature_model import FeatureModel, Features
+from .feature_model import FeatureModel, Features, RegionPass, cells_over
+from .region import Region, grown
 
 # A Gaussian channel of unit spread has a mean of about 1 after this gain and the rectification.
 GAIN = 2.5
@@ -46,10 +47,48 @@ class OpponentEdgeBank(FeatureModel):
     def responses(self, picture: Tensor) -> tuple[Tensor, Tensor]:
         """Rectified responses at full and at half size. The picture is at least 4 pixels wide and high."""
         level = picture - self.mean
-        return self._respond(level), self._respond(_half_size(level))
+        return self.respond(level), self.respond(_half_size(level))
 
-    def _respond(self, level: Tensor) -> Tensor:
-        return F.relu(F.conv2d(_mirrored(level), self.filters))
+    def respond(self, level: Tensor, place: Region = (slice(None), slice(None)), gain: float = 1.0) -> Tensor:
+        """Rectified responses to a level of the pyramid, times the gain, in some of its rows and columns."""
+        windows = (slice(span.start, span.stop and span.stop + 2) for span in place)
+        level = _mirrored(level)[(..., *windows)].contiguous(memory_format=torch.channels_last)  # faster
+        return F.relu(F.conv2d(level, gain * self.filters), inplace=True)
+
+    def region_pass(self, target: Tensor, box: Region, everything: bool) -> RegionPass:
+        return _BankRegionPass(self, target.shape[-2:], box, everything)
+
+
+class _BankRegionPass(RegionPass):
+    def __init__(self, model: OpponentEdgeBank, size: tuple[int, int], box: Region, everything: bool):
+        self.model, spans = model, []
+        for span, length in zip(box, size, strict=True):
+            if everything:
+                edges = grown(span, 1, length)
+                half = grown(cells_over(grown(span, 2, length), 2, length // 2), 1, length // 2)
+            else:
+                edges, half = span, cells_over(span, 2, length // 2)
+            # What the features at half size depend on is more than what those at full size do.
+            part = slice(max(2 * half.start - 4, 0), min(2 * half.stop + 4, length))
+            spans.append((edges, half, part))
+        edges, half, self.part = zip(*spans, strict=True)
+        self.places = {"edges": edges, "half_edges": half}
+
+    def __call__(self, picture: Tensor) -> Features:
+        level = picture[(..., *self.part)] - self.model.mean
+        edges = _within(self.places["edges"], self.part, 1)
+        half = _within(self.places["half_edges"], self.part, 2)
+        return {
+            "edges": self.model.respond(level, edges, CONTENT_GAIN),
+            "half_edges": self.model.respond(_half_size(level), half),
+        }
+
+
+def _within(place: Region, part: Region, stride: int) -> Region:
+    return tuple(
+        slice(span.start - whole.start // stride, span.stop - whole.start // stride)
+        for span, whole in zip(place, part, strict=True)
+    )
 
 
 def opponent_edge_filters() -> Tensor:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .feature_model import Features, RegionPass
+from .feature_model import Features, RegionPass, cells_over
 from .region import Region, grown
 
 
@@ -109,7 +109,7 @@ def _plan(model, box: slice, length: int, everything: bool) -> list[_Span]:
     pooled = False
     for layer, pools, length, span in reversed(list(zip(model.layers, model.pools, lengths, changed, strict=True))):
         if layer in model.strides:
-            needed = _hull(needed, span if everything else _cells(box, model.strides[layer], length))
+            needed = _hull(needed, span if everything else cells_over(box, model.strides[layer], length))
         span = _hull(given, _common(needed, span))
         if pooled:  # begins at an even place
             span = slice(span.start // 2 * 2, min(-(-span.stop // 2) * 2, length))
@@ -125,11 +125,6 @@ def _plan(model, box: slice, length: int, everything: bool) -> list[_Span]:
         plan.append(_Span(given, _common(given, slice(span.start - 1, span.stop + 1)), span))
         given = span
     return plan
-
-
-def _cells(box: slice, stride: int, length: int) -> slice:
-    """The features over a box; the last one where the box lies in what is left over at the end."""
-    return slice(min(box.start // stride, length - 1), min(-(-box.stop // stride), length))
 
 
 def _hull(a: slice, b: slice) -> slice:
