@@ -42,7 +42,9 @@ class ConjugateGradients:
         Errors of red pixels are means of those of black ones, hence not larger.
         """
         self.multigrid.cycle()
-        return self.level.solution[BLACK].abs().amax().item()
+        correction, largest = self.level.solution[BLACK], []
+        self.level.sweep(lambda run: largest.append(correction[..., run].abs().amax()))
+        return torch.stack(largest).amax().item()
 
     def step(self):
         """One step, after `estimate`."""

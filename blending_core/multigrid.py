@@ -55,12 +55,10 @@ class Level:
         excess = operator.excess
         self.board = board = Checkerboard(*excess.shape[-2:])
         self.excess = board.write(excess, board.zeros(excess, 1))
-        diagonal = excess + sum_over_pairs(operator.conductance)
-        self.diagonal = board.write(diagonal, board.zeros(excess, 1))
-        inverse = torch.where(diagonal > 0, diagonal.reciprocal(), torch.zeros_like(diagonal))
-        self.inverse_diagonal = board.write(inverse, board.zeros(excess, 1))
         # Every pair has the place of its left or upper pixel.
         self.links = tuple(board.write(pairs, board.zeros(excess, 1)) for pairs in operator.conductance)
+        self.diagonal, self.inverse_diagonal = self.excess.clone(), torch.zeros_like(self.excess)
+        self.sweep(self._sum_links)
         self.right_side = board.zeros(excess, channels)
         self.solution = board.zeros(excess, channels)
         self.cells = excess.new_empty(channels, board.strips, board.cells)
@@ -81,6 +79,14 @@ class Level:
                 run = slice(max(first, board.start), min(first + strips * board.stride, board.stop))
                 if run.start < run.stop:
                     step(run)
+
+    def _sum_links(self, run: slice):
+        for color in (RED, BLACK):
+            diagonal = self.diagonal[color][..., run]
+            for link, _ in self.neighbours(self.excess, color, run):
+                diagonal += link
+            inverse = torch.where(diagonal > 0, diagonal.reciprocal(), 0.0)
+            self.inverse_diagonal[color][..., run] = inverse
 
     def neighbours(self, field: Tensor, color: int, run: slice) -> Iterator[tuple[Tensor, Tensor]]:
         """Conductance to and value of each of the four neighbours of the pixels of a colour."""
@@ -106,11 +112,22 @@ class Level:
             value.addcmul_(link, neighbour)
         value.mul_(self.inverse_diagonal[color][..., run])
 
-    def sum_residuals(self, color: int, run: slice):
-        """Sums over cells of the residual, which is 0 at the pixels of the other colour, into `cells`."""
-        solution, right_side = self.solution[color][..., run], self.right_side[color][..., run]
-        residual = torch.addcmul(right_side, self.diagonal[color][..., run], solution, value=-1)
-        for link, neighbour in self.neighbours(self.solution, color, run):
+    def sum_first_residuals(self, run: slice):
+        """Sums over cells, into `cells`, of the residual when the red pixels have been started and the black ones relaxed.
+
+        It is 0 at the black pixels, and at the red ones what their neighbours, then 0, have now.
+        """
+        (link, neighbour), *others = self.neighbours(self.solution, RED, run)
+        self._sum_cells(RED, link * neighbour, others, run)
+
+    def sum_black_residuals(self, run: slice):
+        """The same when the red pixels were relaxed last, so that it is 0 there."""
+        solution, right_side = self.solution[BLACK][..., run], self.right_side[BLACK][..., run]
+        residual = torch.addcmul(right_side, self.diagonal[BLACK][..., run], solution, value=-1)
+        self._sum_cells(BLACK, residual, self.neighbours(self.solution, BLACK, run), run)
+
+    def _sum_cells(self, color, residual, neighbours, run):
+        for link, neighbour in neighbours:
             residual.addcmul_(link, neighbour)
         upper, lower = self.board.rows(residual, color)
         torch.add(upper, lower, out=self.cells[..., self.board.strips_of(run), :])
@@ -158,7 +175,7 @@ class Multigrid:
         """Solve a level's equations approximately. The residual is then 0 at the red pixels."""
         level = self.levels[depth]
         relax_black, relax_red = partial(level.relax, BLACK), partial(level.relax, RED)
-        level.sweep(level.start, relax_black, partial(level.sum_residuals, RED))
+        level.sweep(level.start, relax_black, level.sum_first_residuals)
         for correction in range(corrections):
             if depth + 1 == len(self.levels):
                 self.coarsest.solve(level.cells)
@@ -169,5 +186,5 @@ class Multigrid:
                 coarse.board.read(coarse.solution, out=level.cells)
             steps = [level.add_cells, relax_black, relax_red]
             if correction + 1 < corrections:
-                steps.append(partial(level.sum_residuals, BLACK))
+                steps.append(level.sum_black_residuals)
             level.sweep(*steps)

@@ -18,7 +18,7 @@ OnStep = Callable[[int, int, dict[str, float], Tensor], None]
 
 PROGRESS_STEPS = 100
 MOST_RESTARTS = 4
-ROWS = 16
+ROWS = 16  # of a picture, worked on together
 VISIBLE_ERROR = 0.5 / 255
 
 
@@ -53,8 +53,8 @@ def solve_poisson(
         conductance: g >= 0, `[B, 1, ...]`; 1 when absent. A small value lets the solution step there, 0 parts the pixels.
         tolerance: the solver stops when its estimate of the largest error, in pixel values, falls to this. The estimate is
             good to a factor of about 2 with even conductances.
-        max_iterations: the solver also stops after this many iterations (about 10 are usual; conductances that vary
-            over orders of magnitude need more).
+        max_iterations: the solver also stops after this many iterations. About 5 are usual at any size and for any shape;
+            conductances between pixels inside that vary over two or more orders of magnitude need more.
         on_step: called at every iteration with the progress in steps, the total of steps, `{"error": estimate}` and
             the solution so far, `[1, C, H, W]`.
 

@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -36,27 +38,34 @@ def random_inside(inside, seed=0):
     return torch.from_numpy(values)
 
 
-@pytest.mark.parametrize("mask", MASKS)
-def test_relaxing_a_colour_solves_its_equations_and_the_residual_of_the_other_is_summed(mask):
-    inside = MASKS[mask]
-    matrix = graph_laplacian(inside, 0.3)
+def check_sweep(inside, steps, unsolved):
+    """After steps that leave one colour unsolved the others' equations hold, and its residuals are summed over cells."""
+    level = Level(operator_on(inside, 0.3), 2)
+    right_side = random_inside(inside)
+    level.board.write(right_side, level.right_side)
+    level.board.write(random_inside(inside, 1), level.solution)
+    level.sweep(*steps(level))
+    solution = level.board.read(level.solution).numpy()
+    residual = np.zeros((2, *inside.shape))
+    residual[:, inside] = right_side.numpy()[:, inside] - solution[:, inside] @ graph_laplacian(inside, 0.3)
     rows, columns = np.indices(inside.shape)
-    for color in (RED, BLACK):
-        level = Level(operator_on(inside, 0.3), 2)
-        right_side, guess = random_inside(inside), random_inside(inside, 1)
-        level.board.write(right_side, level.right_side)
-        level.board.write(guess, level.solution)
-        other = 1 - color
-        level.sweep(lambda run: level.relax(color, run), lambda run: level.sum_residuals(other, run))  # noqa: B023
-        solution = level.board.read(level.solution)
-        relaxed = inside & ((rows + columns) % 2 == color)
-        assert torch.equal(solution[:, ~relaxed], guess[:, ~relaxed])
-        residual = np.zeros((2, *inside.shape))
-        residual[:, inside] = right_side.numpy()[:, inside] - solution.numpy()[:, inside] @ matrix
-        assert np.abs(residual[:, relaxed]).max(initial=0) < 1e-13
-        padded = np.pad(residual, ((0, 0), (0, inside.shape[0] % 2), (0, inside.shape[1] % 2)))
-        sums = padded[:, ::2, ::2] + padded[:, 1::2, ::2] + padded[:, ::2, 1::2] + padded[:, 1::2, 1::2]
-        assert np.abs(level.cells.numpy() - sums).max() < 1e-13
+    assert np.abs(residual[:, (rows + columns) % 2 != unsolved]).max(initial=0) < 1e-13
+    assert not solution[:, ~inside].any()
+    padded = np.pad(residual, ((0, 0), (0, inside.shape[0] % 2), (0, inside.shape[1] % 2)))
+    sums = padded[:, ::2, ::2] + padded[:, 1::2, ::2] + padded[:, ::2, 1::2] + padded[:, 1::2, 1::2]
+    assert np.abs(level.cells.numpy() - sums).max() < 1e-13
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_relaxing_a_colour_solves_its_equations_and_the_residuals_of_the_other_are_summed(mask):
+    def first(level):
+        return level.start, partial(level.relax, BLACK), level.sum_first_residuals
+
+    def later(level):
+        return partial(level.relax, BLACK), partial(level.relax, RED), level.sum_black_residuals
+
+    check_sweep(MASKS[mask], first, unsolved=RED)
+    check_sweep(MASKS[mask], later, unsolved=BLACK)
 
 
 def test_runs_of_any_length_give_the_same_sweep(monkeypatch):
