@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from deepblend.blending_core.deep_blend import Settings, _Problem
 from deepblend.blending_core.opponent_edge_bank import OpponentEdgeBank
 from deepblend.blending_core.recipes import Weights
+from deepblend.blending_core.target_statistics import target_statistics
 from deepblend.blending_core.vgg import VGG
 from networks import small_vgg_weights
 
@@ -220,3 +221,20 @@ def test_memory_follows_the_object(model):
     with Largest() as largest:
         torch.autograd.grad(sum(problem.terms(problem.composite_of(values)).values()), values)
     assert 0 < largest.elements < size[0] * size[1] * 3 / 4
+
+
+@pytest.mark.parametrize("model", ["bank", "VGG-19 to relu3_1"])
+@pytest.mark.parametrize(("top", "bottom"), [(500, 523), (519, 531), (30, 41)])
+def test_gram_matrices_of_a_picture_of_more_than_one_tile(top, bottom, model):
+    """The part around the object, from tiles, and that of the object's own place make up those of the whole picture."""
+    model, target = MODELS[model], random_picture((541, 43), 1)
+    region_pass = model.region_pass(target, (slice(top, bottom), slice(11, 24)), True)
+    visible = torch.ones_like(target[:, :1])
+    statistics = target_statistics(model, target, visible, region_pass.places, with_distributions=False)
+    features, of_object = model(target), region_pass(target)
+    for layer in model.style_layers:
+        expected = torch.einsum("biyx,bjyx->bij", features[layer], features[layer]) / features[layer][0, 0].numel()
+        own = torch.einsum("biyx,bjyx->bij", of_object[layer], of_object[layer]) / of_object[layer][0, 0].numel()
+        found = statistics.around[layer] + statistics.shares[layer] * own
+        for gram in (found, statistics.grams[layer]):
+            assert (gram - expected).abs().max() < 1e-11 * expected.abs().max()
