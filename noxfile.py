@@ -23,6 +23,7 @@ TRANSFORMERS = ("transformers==4.50.3", "transformers<5", "transformers>=5")
 TESTS_WITH_TRANSFORMERS = (
     "tests/unit/test_vocabulary.py",
     "tests/unit/test_grounding_dino.py",
+    "tests/unit/test_transformers_loading.py",
     "tests/unit/test_sam_equivalence.py",
     "tests/graph/test_detect.py",
     "tests/graph/test_sam_mask.py",
