@@ -48,7 +48,7 @@ class GridLaplacian:
 class Level:
     """A grid Laplacian on a checkerboard, a right side and what is being found for it, `[2, C, length]` each.
 
-    All work is done in runs of places that stay in the processor's cache, without new memory.
+    All work is done in place, in runs that stay in the processor's cache.
     """
 
     def __init__(self, operator: GridLaplacian, channels: int):
@@ -159,7 +159,7 @@ class DirectLevel:
 
 
 class Multigrid:
-    """F-cycle with red-black Gauss-Seidel smoothing and piecewise constant transfer, down to a single cell.
+    """F-cycle with red-black Gauss-Seidel smoothing and piecewise constant transfer, down to a direct solution.
 
     Each level is corrected from the coarser one twice, the second time by a V-cycle (Trottenberg et al. 2001, section
     2.4): the V-cycle alone loses some of what piecewise constant transfer misses on every level.

@@ -41,7 +41,7 @@ def solve_poisson(
         sum over q in N_p of g_pq (f_p - f_q - v_pq) + lambda_p (f_p - r_p) = 0,    f = image outside,
 
     where N_p are the 4-neighbours within the frame: at the frame the boundary is natural, elsewhere it is Dirichlet.
-    Multigrid-preconditioned conjugate gradients, each sample by itself on the box of its region, so that a sample's
+    Conjugate gradients preconditioned by multigrid, each sample by itself on the box of its region, so that a sample's
     result does not depend on its batch.
 
     Args:
@@ -130,7 +130,7 @@ def _solve_sample(x, inside, guidance, screening, reference, conductance, tolera
             residual[..., start : start + kept, :] = part[..., start - rows.start : start - rows.start + kept, :]
         return residual[0]
 
-    x = x.clone()
+    x = x.clone(memory_format=torch.contiguous_format)
     operator = GridLaplacian(tuple(g[0] for g in within), excess[0])
     solver = ConjugateGradients(operator, residual_of(x))
     first_error, previous_error, is_exact, restarts = None, None, True, 0
