@@ -62,6 +62,7 @@ class Level:
         self.right_side = board.zeros(excess, channels)
         self.solution = board.zeros(excess, channels)
         self.cells = excess.new_empty(channels, board.strips, board.cells)
+        self._views = {}
 
     def sweep(self, *steps: Callable[[slice], None]):
         """Do each step at all places, which a step is told in runs of whole strips, from top to bottom.
@@ -97,34 +98,43 @@ class Level:
             back = slice(run.start - behind, run.stop - behind)
             yield link[other][..., back], field[other][..., back]
 
+    def views(self, color: int, run: slice) -> tuple[Tensor, Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
+        """What a step on a run works with: solution, right side, inverse diagonal and the solution's neighbours.
+
+        They are kept, because on small levels making views would take longer than the work.
+        """
+        key = color, run.start, run.stop
+        if key not in self._views:
+            fields = (field[color][..., run] for field in (self.solution, self.right_side, self.inverse_diagonal))
+            self._views[key] = *fields, list(self.neighbours(self.solution, color, run))
+        return self._views[key]
+
     def start(self, run: slice):
         """A Gauss-Seidel step on the red pixels from a solution of zero."""
-        torch.mul(
-            self.right_side[RED][..., run], self.inverse_diagonal[RED][..., run], out=self.solution[RED][..., run]
-        )
+        solution, right_side, inverse_diagonal, _ = self.views(RED, run)
+        torch.mul(right_side, inverse_diagonal, out=solution)
 
     def relax(self, color: int, run: slice):
         """A Gauss-Seidel step: solve the equations of the pixels of one colour for their values."""
-        value = self.solution[color][..., run]
-        (link, neighbour), *others = self.neighbours(self.solution, color, run)
-        torch.addcmul(self.right_side[color][..., run], link, neighbour, out=value)
+        solution, right_side, inverse_diagonal, ((link, neighbour), *others) = self.views(color, run)
+        torch.addcmul(right_side, link, neighbour, out=solution)
         for link, neighbour in others:
-            value.addcmul_(link, neighbour)
-        value.mul_(self.inverse_diagonal[color][..., run])
+            solution.addcmul_(link, neighbour)
+        solution.mul_(inverse_diagonal)
 
     def sum_first_residuals(self, run: slice):
         """Sums over cells, into `cells`, of the residual when the red pixels have been started and the black ones relaxed.
 
         It is 0 at the black pixels, and at the red ones what their neighbours, then 0, have now.
         """
-        (link, neighbour), *others = self.neighbours(self.solution, RED, run)
+        *_, ((link, neighbour), *others) = self.views(RED, run)
         self._sum_cells(RED, link * neighbour, others, run)
 
     def sum_black_residuals(self, run: slice):
         """The same when the red pixels were relaxed last, so that it is 0 there."""
-        solution, right_side = self.solution[BLACK][..., run], self.right_side[BLACK][..., run]
+        solution, right_side, _, neighbours = self.views(BLACK, run)
         residual = torch.addcmul(right_side, self.diagonal[BLACK][..., run], solution, value=-1)
-        self._sum_cells(BLACK, residual, self.neighbours(self.solution, BLACK, run), run)
+        self._sum_cells(BLACK, residual, neighbours, run)
 
     def _sum_cells(self, color, residual, neighbours, run):
         for link, neighbour in neighbours:
