@@ -40,8 +40,8 @@ def target_statistics(
             totals[layer] = totals.get(layer, 0) + share.sum()
             if with_distributions:
                 step = -(-target.shape[-2] * target.shape[-1] // (stride**2 * SAMPLES))
-                seen = features[0].flatten(1)[:, share.flatten() > 0]
-                samples.setdefault(layer, []).append(seen[:, ::step])
+                seen = share.flatten().nonzero()[::step, 0]
+                samples.setdefault(layer, []).append(features[0].flatten(1).T.index_select(0, seen))
     shares = {}
     for layer in grams:
         stride = model.strides[layer]
@@ -50,7 +50,7 @@ def target_statistics(
         shares[layer] = (rows.stop - rows.start) * (columns.stop - columns.start) / count
         grams[layer] /= totals[layer].clamp_min(torch.finfo(target.dtype).tiny)
         around[layer] /= count
-    distributions = {layer: measure_distribution(torch.cat(values, 1)) for layer, values in samples.items()}
+    distributions = {layer: measure_distribution(torch.cat(samples.pop(layer)).T) for layer in list(samples)}
     return TargetStatistics(grams, distributions, around, shares)
 
 

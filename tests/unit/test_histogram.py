@@ -3,12 +3,14 @@ import pytest
 import torch
 from skimage.exposure import match_histograms
 
-from deepblend.blending_core.histogram import match_histogram, measure_distribution
+from deepblend.blending_core import histogram, target_statistics
+from deepblend.blending_core.histogram import histogram_loss, match_histogram, measure_distribution
+from deepblend.blending_core.opponent_edge_bank import OpponentEdgeBank
 
 
 def matched(values, weights, target):
     """`[channels, n]` values with `[n]` weights, matched to `[channels, k]` values."""
-    features = torch.from_numpy(values)[None, :, None].double()
+    features = torch.from_numpy(values)[None, :, None]
     found = match_histogram(features, torch.from_numpy(weights)[None, None, None], measure_distribution(target))
     return found[0, :, 0].numpy()
 
@@ -37,6 +39,31 @@ def mean_over_ranks(target, first, last):
     stairs, count = np.sort(target), len(target)
     overlaps = [max(0, min(last, (k + 1) / count) - max(first, k / count)) for k in range(count)]
     return np.dot(stairs, overlaps) / (last - first)
+
+
+def matched_written_out(values, weights, target):
+    """Value by value of one channel: the mean over the ranks that it shares with its equals."""
+    shares = [(weights[values < value].sum(), weights[values <= value].sum()) for value in values]
+    return np.array([mean_over_ranks(target, *(share / weights.sum() for share in pair)) for pair in shares])
+
+
+def awkward(size, seed):
+    """Channels that end with the value with which the next begins, of one value only, of few values, with both zeros, of
+    either sign, very large and very small ones."""
+    generator = np.random.default_rng(seed)
+    plain, zeros = generator.normal(size=size), generator.random(size) < 0.3
+    channels = [
+        np.minimum(plain, 0),
+        np.maximum(plain[::-1], 0),
+        np.zeros(size),
+        np.full(size, -1.5),
+        np.round(2 * plain) / 2,
+        np.where(zeros, -0.0, np.where(zeros[::-1], 0.0, plain)),
+        1e30 * plain,
+        1e-30 * np.abs(plain),
+        1e-42 * plain,
+    ]
+    return np.stack(channels)
 
 
 @pytest.mark.parametrize(("size", "other"), [(160 * 160, 160 * 160), (170 * 150, 190 * 160)])
@@ -138,13 +165,23 @@ def test_one_value_on_either_side():
 
 def test_single_precision_keeps_its_type_and_inputs_are_not_written_to():
     features, weights = torch.rand(1, 3, 20, 20), torch.rand(1, 1, 20, 20)
-    before = features.clone(), weights.clone()
     target = torch.rand(3, 250)
+    before = features.clone(), weights.clone(), target.clone()
     found = match_histogram(features, weights, measure_distribution(target))
     assert found.dtype == torch.float32
-    assert torch.equal(features, before[0]) and torch.equal(weights, before[1])
+    assert all(map(torch.equal, (features, weights, target), before))
     expected = match_histogram(features.double(), weights.double(), measure_distribution(target.double()))
     assert (found - expected).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_features_in_less_than_single_precision_lose_nothing_more(dtype):
+    features, mask = torch.rand(1, 3, 20, 20).to(dtype).requires_grad_(), torch.rand(1, 1, 20, 20)
+    target = torch.rand(3, 250).to(dtype)
+    wide = features.detach().float().requires_grad_()
+    for values, other in ((features, target), (wide, target.float())):
+        histogram_loss({"layer": values}, {"layer": measure_distribution(other)}, {"layer": mask}).backward()
+    assert wide.grad.any() and torch.equal(features.grad, wide.grad.to(dtype))
 
 
 def test_nothing_has_a_weight():
@@ -152,3 +189,83 @@ def test_nothing_has_a_weight():
     assert torch.equal(
         match_histogram(features, torch.zeros(1, 1, 4, 4), measure_distribution(torch.rand(2, 9))), features
     )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("at_a_time", [1, 200, 10**6])
+@pytest.mark.parametrize(("size", "other"), [(70, 70), (70, 31), (70, 203), (70, 1), (1, 50), (2, 3)])
+def test_awkward_channels_equal_the_definition_each_by_itself(size, other, at_a_time, dtype, monkeypatch):
+    monkeypatch.setattr(histogram, "VALUES_ON_CPU", at_a_time)
+    generator = np.random.default_rng(3)
+    values, weights = awkward(size, 1).astype(dtype), generator.choice([1, 0.5, 0.01, 0.73, 0.2], size).astype(dtype)
+    # Ranges that lie apart show what a channel takes of its neighbour's.
+    target = generator.random((len(values), other)) + np.resize([1, 9, -4], len(values))[:, None]
+    target[:, ::3] = target[:, :1]
+    found = match(values, target.astype(dtype), weights)
+    assert found.dtype == dtype
+    for channel in range(len(values)):
+        expected = matched_written_out(
+            values[channel], weights.astype(np.float64), target[channel].astype(dtype).astype(np.float64)
+        )
+        assert np.abs(found[channel] - expected).max() < (2e-6 if dtype == np.float32 else 1e-10), channel
+
+
+def test_single_precision_is_exact_for_many_values():
+    """65536 values of 1000 and more, whose running sums single precision could not tell apart."""
+    generator = np.random.default_rng(5)
+    values = np.maximum(generator.normal(size=(3, 65536)), 0).astype(np.float32)
+    target = (1000 + generator.random((3, 65536))).astype(np.float32)
+    found, stairs = match(values, target, np.full(65536, 0.1, np.float32)), np.sort(target.astype(np.float64), axis=1)
+    for channel in range(3):
+        order = np.argsort(values[channel])
+        zeros = int((values[channel] == 0).sum())
+        unequal = np.flatnonzero(np.diff(values[channel][order]) > 0)[1:-1]
+        alone = unequal[1:][np.diff(unequal) == 1]  # these have a stair of their own
+        assert len(alone) > 25000
+        assert np.abs(found[channel][order][alone] - stairs[channel][alone]).max() < 1e-4
+        assert abs(found[channel][order][0] - stairs[channel][:zeros].mean()) < 1e-4
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_loss_and_slope_equal_the_definition_in_either_layout(layout):
+    generator = np.random.default_rng(6)
+    values, target = rectified(6 * 7, 7).astype(np.float32), continuous(50, 8)[:2].astype(np.float32)
+    weights = generator.random(6 * 7).astype(np.float32) * (generator.random(6 * 7) > 0.3)
+    squares, slope = 0.0, np.zeros_like(values, np.float64)
+    deviation = np.zeros(6 * 7)
+    for channel in range(2):
+        counted = values[channel][weights > 0]
+        expected = matched_written_out(counted, weights[weights > 0].astype(np.float64), target[channel])
+        deviation[weights > 0] = counted - expected
+        squares += (weights * deviation**2).sum() / (2 * weights.sum())
+        slope[channel] = 3 * weights * deviation / weights.sum()  # of three times the loss
+    features = torch.from_numpy(values).view(1, 2, 6, 7).contiguous(memory_format=layout).requires_grad_()
+    mask, distribution = torch.from_numpy(weights).view(1, 1, 6, 7), measure_distribution(torch.from_numpy(target))
+    loss = histogram_loss({"layer": features}, {"layer": distribution}, {"layer": mask})
+    (3 * loss).backward()
+    assert loss.item() == pytest.approx(squares, rel=1e-5)
+    assert np.abs(features.grad[0].flatten(1).numpy() - slope).max() < 1e-6
+
+
+def test_the_same_result_every_time():
+    values, target = rectified(5000, 17).astype(np.float32), rectified(4000, 18).astype(np.float32)
+    weights = np.random.default_rng(1).random(5000).astype(np.float32)
+    found = match(values, target, weights)
+    assert all(np.array_equal(match(values, target, weights), found) for _ in range(3))
+
+
+def test_the_targets_distribution_is_that_of_some_of_what_is_seen_of_it(monkeypatch):
+    """Every k-th position of every tile, so many that they are at most `SAMPLES`."""
+    monkeypatch.setattr(target_statistics, "SAMPLES", 700)
+    model, generator = OpponentEdgeBank().double(), torch.Generator().manual_seed(0)
+    picture = torch.rand(1, 3, 38, 60, dtype=torch.float64, generator=generator)
+    visible = (torch.rand(1, 1, 38, 60, dtype=torch.float64, generator=generator) > 0.3).double()
+    everywhere = {layer: (slice(0, 38 // stride), slice(0, 60 // stride)) for layer, stride in model.strides.items()}
+    found = target_statistics.target_statistics(model, picture, visible, everywhere, True).distributions
+    features, shares = model(picture), model.layer_masks(visible)
+    for layer, step in (("edges", 4), ("half_edges", 1)):
+        seen = np.flatnonzero(shares[layer].numpy())[::step]
+        values = np.sort(features[layer][0].flatten(1).numpy()[:, seen], axis=1)
+        assert found[layer].count == len(seen) <= 700
+        sums = found[layer].sums[: values.size + 1].numpy()
+        assert np.abs(np.diff(sums).reshape(values.shape) - values).max() < 1e-10
