@@ -15,7 +15,7 @@ from .composite import composite
 from .differences import adjoint_differences, forward_differences
 from .feature_model import TILE, FeatureModel, Features, aligned_region
 from .guidance import RING_END, is_cut_out, without_surroundings
-from .histogram import histogram_loss
+from .histogram import SAMPLES, histogram_loss
 from .lbfgs import minimize
 from .losses import content_loss, gradient_loss, gram_matrix, laplacian, style_loss, total_variation
 from .poisson import OnStep
@@ -29,8 +29,9 @@ LEAST_SIDE = 16  # pixels; smaller pictures have no deep features and are contin
 SAME_COLOR = 1 / 255  # a picture that went through a file differs by as much
 # Memory, measured, with room to spare for VGG-19. Around the object: copies of the activations that a pass through the
 # network and back holds, of the picture that the optimiser does, and bytes per pixel of the histogram loss. Of the whole
-# picture: copies of its colours; and of the activations that a pass through the network alone holds, over one tile.
-ACTIVATION_COPIES, PICTURE_COPIES, HISTOGRAM_BYTES, WHOLE_COPIES, TILE_COPIES = 1.2, 75, 2000, 5, 1
+# picture: copies of its colours; bytes of each value that its distributions are known by; and copies of the activations that
+# a pass through the network alone holds, over one tile.
+ACTIVATION_COPIES, PICTURE_COPIES, HISTOGRAM_BYTES, WHOLE_COPIES, SAMPLE_BYTES, TILE_COPIES = 1.2, 75, 500, 5, 10, 1
 
 STATISTICS_OF_OBJECT, STATISTICS_OF_PICTURE = "object", "picture"
 History = dict[str, list[float]]
@@ -101,14 +102,17 @@ def deep_blend(
 def working_bytes(mask: Tensor, target: Tensor, model: FeatureModel, settings: Settings) -> int:
     """About the memory that `deep_blend` takes beside its inputs, on the pictures' device."""
     rows, columns = _part(mask > 0, model, settings)
+    height, width = mask.shape[-2:]
     per_pixel = 4 * (ACTIVATION_COPIES * model.values_per_pixel + PICTURE_COPIES * 3)
+    whole = 4 * WHOLE_COPIES * 3 * height * width
     if settings.weights.histogram:
         per_pixel += HISTOGRAM_BYTES
+        for layer, channels in model.channels.items():
+            whole += SAMPLE_BYTES * channels * min(height * width // model.strides[layer] ** 2, SAMPLES)
     around_object = per_pixel * (rows.stop - rows.start) * (columns.stop - columns.start)
-    height, width = mask.shape[-2:]
     side = TILE + 2 * model.reach
     in_tile = 4 * TILE_COPIES * model.values_per_pixel * min(height, side) * min(width, side)
-    return round(max(around_object, in_tile)) + 4 * WHOLE_COPIES * 3 * height * width
+    return round(max(around_object, in_tile)) + whole
 
 
 def _part(inside: Tensor, model: FeatureModel, settings: Settings) -> Region:

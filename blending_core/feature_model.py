@@ -27,6 +27,7 @@ class FeatureModel(nn.Module):
 
     style_layers, content_layers: the layers that each loss compares.
     strides: of each layer, in pixels of the picture.
+    channels: of each style layer, the N_l.
     reach: how far, in pixels, a pixel of the picture can be from the features that it has a part in.
     values_per_pixel: of all activations together, for each pixel of the picture.
     """
@@ -34,6 +35,7 @@ class FeatureModel(nn.Module):
     style_layers: tuple[str, ...]
     content_layers: tuple[str, ...]
     strides: dict[str, int]
+    channels: dict[str, int]
     reach: int
     values_per_pixel: float
 

@@ -16,7 +16,7 @@ SAMPLES = 65536  # positions of a layer that are enough to know its distribution
 TRACE = 1e-6  # of the largest weight; a share of the ranks below it is lost in rounding
 # Values that are matched at a time, with about 100 bytes of working memory each: on a CPU as many as its cache holds;
 # elsewhere many, because each operation has its price there.
-VALUES_ON_CPU, VALUES = 2**17, 2**22
+VALUES_ON_CPU, VALUES = 2**17, 2**20
 
 
 class Distribution(NamedTuple):

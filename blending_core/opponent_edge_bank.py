@@ -32,6 +32,7 @@ class OpponentEdgeBank(FeatureModel):
     style_layers = ("edges", "half_edges")
     content_layers = ("edges",)
     strides = {"edges": 1, "half_edges": 2}  # noqa: RUF012, read only
+    channels = {"edges": 40, "half_edges": 40}  # noqa: RUF012
     reach = 6
     values_per_pixel = 2 * (40 + 40 / 4)  # before and after rectification
 

@@ -57,6 +57,8 @@ class VGG(FeatureModel):
         self.requires_grad_(False)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
         self.register_buffer("deviation", torch.tensor(IMAGENET_DEVIATION).view(1, 3, 1, 1))
+        widths = dict(zip(self.layers, (convolution.out_channels for convolution in self.convolutions), strict=True))
+        self.channels = {layer: widths[layer] for layer in self.style_layers}
         self.strides, self.reach, self.values_per_pixel = self._geometry()
         self.gains = self._calibrate()
 

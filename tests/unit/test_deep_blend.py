@@ -3,11 +3,12 @@ import pytest
 import torch
 
 from deepblend.blending_core.composite import composite
-from deepblend.blending_core.deep_blend import Settings, deep_blend
+from deepblend.blending_core.deep_blend import Settings, deep_blend, working_bytes
 from deepblend.blending_core.histogram import histogram_loss, measure_distribution
 from deepblend.blending_core.opponent_edge_bank import OpponentEdgeBank
 from deepblend.blending_core.recipes import PAINTING, PHOTOGRAPH, PUBLISHED_LOOK, RECIPES, Weights
 from deepblend.blending_core.saturation import SaturationLoss, SaturationSettings
+from deepblend.blending_core.target_statistics import target_statistics
 from deepblend.blending_core.vgg import VGG
 from networks import small_vgg_weights
 from oracles import exact_poisson
@@ -224,6 +225,22 @@ def test_the_histogram_of_the_start_is_compared_with_the_whole_targets(model):
     distributions = {layer: measure_distribution(wanted[layer][0].flatten(1)) for layer in MODELS[model].style_layers}
     expected = histogram_loss(maps, distributions, MODELS[model].layer_masks(mask))
     assert history["histogram"][0] == pytest.approx(expected.item(), rel=1e-3)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (300, 280)])
+@pytest.mark.parametrize("model", ["bank", "VGG-19 to relu3_1"])
+def test_memory_is_asked_for_the_distributions_of_the_target(model, size):
+    _, mask, target, _ = scene(disk(*size, y=22, x=18, radius=5), size=size)
+    everywhere = {
+        layer: (slice(0, size[0] // stride), slice(0, size[1] // stride))
+        for layer, stride in MODELS[model].strides.items()
+    }
+    statistics = target_statistics(MODELS[model], target, torch.ones_like(mask), everywhere, True)
+    kept = sum(distribution.sums.nbytes for distribution in statistics.distributions.values())
+    without, asked = (
+        working_bytes(mask, target, MODELS[model], settings(Weights(style=1, histogram=weight), 1)) for weight in (0, 1)
+    )
+    assert asked - without >= kept
 
 
 @pytest.mark.parametrize("model", ["bank", "VGG-19 to relu3_1"])
