@@ -43,6 +43,12 @@ def srgb_to_lab(image: Tensor) -> Tensor:
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
 
 
+def opponent_axes() -> Tensor:
+    """Luminance, red-green and yellow-blue as orthonormal rows of RGB values: `[3, 3]`, float64."""
+    axes = torch.tensor([[1, 1, 1], [1, -1, 0], [1, 1, -2]], dtype=torch.float64)
+    return axes / axes.norm(dim=1, keepdim=True)
+
+
 def _linear(image: Tensor) -> Tensor:
     """Light that sRGB values stand for."""
     image = image.clamp(0, 1)

@@ -22,6 +22,7 @@ from .poisson import OnStep
 from .recipes import Weights
 from .region import Region, spanned_region
 from .saturation import SaturationLoss, SaturationSettings
+from .spectral_hessian import SpectralHessian
 from .target_statistics import target_statistics
 
 LEAST_SIDE = 16  # pixels; smaller pictures have no deep features and are continued by their border
@@ -91,7 +92,7 @@ def deep_blend(
             on_step(len(history["total"]), settings.evaluations, latest, image.detach())
         return history["total"][-1], gradient
 
-    pixels = problem.picture_of(minimize(evaluate, problem.start, settings.evaluations))
+    pixels = problem.picture_of(minimize(evaluate, problem.start, settings.evaluations, problem.hessian()))
     if settings.keep_color:
         pixels = _give_back_chroma(pixels, problem.own_color, settings.keep_color)
     result = target.clone()
@@ -218,6 +219,19 @@ class _Problem:
         if weights.saturation:
             terms["saturation"] = weights.saturation * self.saturation_loss(image)
         return terms
+
+    def hessian(self) -> SpectralHessian:
+        """What is known of the total's Hessian before it is evaluated: that of the gradient term, which is a square."""
+        # The squared Laplacian where mask and mixing are 1, as nearly everywhere.
+        stiffness = self.weights.gradient / (3 * float(self.mask.sum()))
+
+        def stiff_product(change):
+            image = self.mixing * torch.zeros_like(self.color).masked_scatter(self.inside, change)
+            image = self.mixing * laplacian(self.mask * laplacian(image))
+            return stiffness * self._values_of(image)
+
+        effect = self._values_of(self.mixing.expand_as(self.color))
+        return SpectralHessian(self.inside, effect, stiffness, stiff_product)
 
     def _grams(self, features: Features) -> Features:
         layers = self.model.style_layers

@@ -1,7 +1,12 @@
-"""L-BFGS in a box: Nocedal and Wright 2006, algorithm 7.4, with projected steps (Bertsekas 1982)."""
+"""L-BFGS in a box: Nocedal and Wright 2006, algorithm 7.4, with projected steps (Bertsekas 1982).
+
+The algorithm corrects an estimate of the Hessian by the last steps and how the gradient turned along them. What it begins
+with, and how well that fits, decides how few evaluations are needed.
+"""
 
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -10,12 +15,23 @@ HISTORY = 10
 FIRST_CHANGE = 0.02  # largest change of a value in the first step, when nothing is known of the curvature
 DECREASE = 1e-4  # of what the slope promises, that a step must keep (Armijo)
 CURVATURE = 1e-8  # least cosine between a step and the change of the gradient that is remembered
-WINDOW, PROGRESS = 5, 1e-3  # stop when so many evaluations lowered the value by less than this part of it
+WINDOW, PROGRESS = 5, 3e-4  # stop when so many evaluations lowered the value by less than this part of it
 
 Evaluate = Callable[[Tensor], tuple[float, Tensor]]
+Pair = tuple[Tensor, Tensor, Tensor]  # a step, the change of the gradient along it, and their inner product
 
 
-def minimize(evaluate: Evaluate, start: Tensor, evaluations: int) -> Tensor:
+class HessianEstimate(Protocol):
+    """What L-BFGS begins with. Until it has learnt something only the direction of what it gives counts."""
+
+    def learn(self, change: Tensor, turn: Tensor) -> None:
+        """Take in how much the gradient turned along a step."""
+
+    def solve(self, vector: Tensor) -> Tensor:
+        """The estimate's inverse, symmetric and positive definite, times a vector."""
+
+
+def minimize(evaluate: Evaluate, start: Tensor, evaluations: int, hessian: HessianEstimate) -> Tensor:
     """The best point found in the box 0..1, never worse than the start, which lies in it.
 
     evaluate: gives a point's value and its gradient; it may raise to stop. start: any shape. evaluations: the most that are
@@ -23,21 +39,21 @@ def minimize(evaluate: Evaluate, start: Tensor, evaluations: int) -> Tensor:
     """
     point = start
     value, gradient = evaluate(point)
-    pairs: deque[tuple[Tensor, Tensor, float]] = deque(maxlen=HISTORY)
+    pairs: deque[Pair] = deque(maxlen=HISTORY)
     values = [value]
     while len(values) < evaluations and not _has_settled(values):
-        direction = _direction(point, gradient, pairs)
-        slope = _dot(direction, gradient)
+        direction = _direction(point, gradient, pairs, hessian)
+        slope = float(_dot(direction, gradient))
         if not slope < 0 and pairs:
             pairs.clear()
             continue
         if not slope < 0:
             break  # no way leads down inside the box
-        step = 1.0 if pairs else FIRST_CHANGE / float(direction.abs().max())
+        step = 1.0 if pairs else min(FIRST_CHANGE / float(direction.abs().max()), 1.0)
         while len(values) < evaluations:
             moved = (point + step * direction).clamp(0, 1)
             change = moved - point
-            promised = _dot(change, gradient)
+            promised = float(_dot(change, gradient))
             if not promised < 0:  # the box has turned the step away from where it leads down
                 if not pairs:
                     return point
@@ -46,7 +62,9 @@ def minimize(evaluate: Evaluate, start: Tensor, evaluations: int) -> Tensor:
             new_value, new_gradient = evaluate(moved)
             values.append(min(values[-1], new_value))  # the former where the latter is undefined
             if new_value <= value + DECREASE * promised:
-                _remember(pairs, change, new_gradient - gradient)
+                turn = new_gradient - gradient
+                hessian.learn(change, turn)
+                _remember(pairs, change, turn)
                 point, value, gradient = moved, new_value, new_gradient
                 break
             step *= _shorter(value, promised, new_value)
@@ -62,7 +80,7 @@ def _has_settled(values: list[float]) -> bool:
     return len(values) > WINDOW and values[-1 - WINDOW] - values[-1] <= PROGRESS * abs(values[-1])
 
 
-def _direction(point: Tensor, gradient: Tensor, pairs: deque[tuple[Tensor, Tensor, float]]) -> Tensor:
+def _direction(point: Tensor, gradient: Tensor, pairs: deque[Pair], hessian: HessianEstimate) -> Tensor:
     """Minus the inverse Hessian's estimate times the gradient, along what is free to move."""
     held = ((point <= 0) & (gradient > 0)) | ((point >= 1) & (gradient < 0))
     direction = torch.where(held, torch.zeros_like(gradient), -gradient)
@@ -71,17 +89,15 @@ def _direction(point: Tensor, gradient: Tensor, pairs: deque[tuple[Tensor, Tenso
         scale = _dot(change, direction) / product
         scales.append(scale)
         direction = direction - scale * turn
-    if pairs:
-        change, turn, product = pairs[-1]
-        direction = direction * (product / _dot(turn, turn))
+    direction = hessian.solve(direction)
     for (change, turn, product), scale in zip(pairs, reversed(scales), strict=True):
         direction = direction + (scale - _dot(turn, direction) / product) * change
     return torch.where(held, torch.zeros_like(direction), direction)
 
 
-def _remember(pairs: deque[tuple[Tensor, Tensor, float]], change: Tensor, turn: Tensor) -> None:
+def _remember(pairs: deque[Pair], change: Tensor, turn: Tensor) -> None:
     product = _dot(change, turn)
-    if product > CURVATURE * (_dot(change, change) * _dot(turn, turn)) ** 0.5:
+    if product > CURVATURE * (_dot(change, change) * _dot(turn, turn)).sqrt():
         pairs.append((change, turn, product))
 
 
@@ -93,5 +109,6 @@ def _shorter(value: float, promised: float, new_value: float) -> float:
     return min(max(-promised / (2 * bend), 0.1), 0.5)
 
 
-def _dot(a: Tensor, b: Tensor) -> float:
-    return float((a * b).sum())
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Not as a number: a graphics card would be waited for."""
+    return (a * b).sum()

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .color import opponent_axes
 from .feature_model import FeatureModel, Features, RegionPass, cells_over
 from .region import Region, grown
 
@@ -97,8 +98,7 @@ def opponent_edge_filters() -> Tensor:
     rows = torch.tensor([[1, 1, 1], [1, 0, -1], [1, -2, 1]], dtype=torch.float64)
     rows = rows / rows.norm(dim=1, keepdim=True)  # of the discrete cosine transform of 3 values
     basis = torch.einsum("ai,bj->abij", rows, rows)
-    luminance = _axis(1, 1, 1)
-    red_green, yellow_blue = _axis(1, -1, 0), _axis(1, 1, -2)
+    luminance, red_green, yellow_blue = opponent_axes()
     edge_luminance = luminance + 0.05 * red_green - 0.10 * yellow_blue
     chroma = 0.50 * red_green + 0.87 * yellow_blue, 0.87 * red_green - 0.50 * yellow_blue
     mean = basis[0, 0]
@@ -131,11 +131,6 @@ def opponent_edge_filters() -> Tensor:
             0.5 * sign / spread * _filter(axis, kernel) for sign in (1, -1) for kernel in (basis[0, 1], basis[1, 0])
         ]
     return GAIN * torch.stack(filters)
-
-
-def _axis(*rgb: float) -> Tensor:
-    axis = torch.tensor(rgb, dtype=torch.float64)
-    return axis / axis.norm()
 
 
 def _filter(color: Tensor, kernel: Tensor) -> Tensor:

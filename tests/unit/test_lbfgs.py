@@ -3,7 +3,37 @@ import pytest
 import scipy.optimize
 import torch
 
-from deepblend.blending_core.lbfgs import minimize
+from deepblend.blending_core import lbfgs
+
+
+class Scale:
+    """The least that L-BFGS can begin with: one number for all values."""
+
+    def __init__(self):
+        self.scale = 1.0
+
+    def learn(self, change, turn):
+        self.scale = (turn.norm() / change.norm()).item() or self.scale
+
+    def solve(self, vector):
+        return vector / self.scale
+
+
+class Known(Scale):
+    """The right Hessian from the start, of a function of vectors."""
+
+    def __init__(self, matrix):
+        self.inverse = torch.from_numpy(np.linalg.inv(matrix))
+
+    def learn(self, change, turn):
+        pass
+
+    def solve(self, vector):
+        return (self.inverse @ vector.flatten()).view(vector.shape)
+
+
+def minimize(evaluate, start, evaluations, hessian=None):
+    return lbfgs.minimize(evaluate, start, evaluations, hessian or Scale())
 
 
 def problem(seed, spread, shape=(3, 4, 5)):
@@ -55,6 +85,39 @@ def test_minimum_inside_the_box(seed):
     found = minimize(evaluate, start_of((3, 4, 5)), 300)
     assert np.abs(found.numpy().ravel() - center).max() < 1e-5
     assert len(evaluate.values) < 150
+
+
+def test_with_the_right_hessian_a_quadratic_takes_a_few_steps():
+    """The first is kept short, the second goes all the way."""
+    generator = np.random.default_rng(4)
+    factor = generator.normal(size=(20, 20))
+    matrix = factor @ np.diag(np.geomspace(1, 1e5, 20)) @ factor.T
+    center = generator.uniform(0.3, 0.7, 20)
+    evaluate = Counted(lambda x: (0.5 * (x - center) @ matrix @ (x - center), matrix @ (x - center)))
+    found = minimize(evaluate, start_of((20,)) * 0.4 + 0.3, 6, Known(matrix))
+    assert np.abs(found.numpy() - center).max() < 1e-6
+    blind = Counted(evaluate.function)
+    minimize(blind, start_of((20,)) * 0.4 + 0.3, 6)
+    assert min(evaluate.values) < 1e-6 * min(blind.values)
+
+
+def test_the_estimate_is_told_of_every_step():
+    function, _ = problem(1, 0.4)
+    told = []
+
+    class Listening(Scale):
+        def learn(self, change, turn):
+            told.append((change, turn))
+            super().learn(change, turn)
+
+    evaluate = Counted(function)
+    minimize(evaluate, start_of((3, 4, 5)), 12, Listening())
+    differences = [b - a for a, b in zip(evaluate.points, evaluate.points[1:], strict=False)]
+    assert len(told) >= 5
+    for change, turn in told:
+        assert any(torch.allclose(change, difference) for difference in differences)
+        matrix_product = function(change.numpy().ravel())[1] - function(np.zeros(60))[1]
+        assert np.allclose(turn.numpy().ravel(), matrix_product)
 
 
 @pytest.mark.parametrize("spread", [0.7, 1.5, 10.0])
