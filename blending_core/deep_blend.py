@@ -42,13 +42,15 @@ class Settings(NamedTuple):
     """weights: of the loss terms. evaluations: the most that are made of them. statistics: whether the style is that of the
     "object" (its Gram matrices under the mask) or of the whole "picture" (as in the papers), against the whole target's.
     keep_color 0..1: the part of the object's own chroma that is given back at the end. saturation: its form and region;
-    its weight is among the weights."""
+    its weight is among the weights. precision: with torch.bfloat16 a model that takes it computes in it, in all evaluations
+    but the last; otherwise models compute in the pictures' type."""
 
     weights: Weights
     evaluations: int
     keep_color: float = 0.0
     statistics: str = STATISTICS_OF_OBJECT
     saturation: SaturationSettings = SaturationSettings()
+    precision: torch.dtype = torch.float32
 
 
 def deep_blend(
@@ -70,7 +72,8 @@ def deep_blend(
     already; None finds out by comparing it with the target around the mask.
 
     Returns the picture, bit-equal to the target where the mask is 0, and the weighted loss terms of every evaluation, "total"
-    first. Deterministic. To be called with gradients enabled and outside of inference mode.
+    first. With bfloat16 the last are those of the point found, not rounded. Deterministic. To be called with gradients
+    enabled and outside of inference mode.
     """
     size = target.shape[-2:]
     padding = (0, max(LEAST_SIDE - size[1], 0), 0, max(LEAST_SIDE - size[0], 0))
@@ -79,20 +82,32 @@ def deep_blend(
         mask = F.pad(mask, padding)
     problem = _Problem(reference, mask, target, start, model, settings, blended)
     history: History = {}
+    rounds = problem.rounding_pass is not None and settings.evaluations > 1
+
+    def losses_of(values: Tensor, rounding: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        image = problem.composite_of(values)
+        terms = problem.terms(image, rounding)
+        total = sum(terms.values(), 0 * values.sum())  # where all weights are 0 there is nothing to do, and no error
+        return image.detach(), {"total": total, **terms}
+
+    def record(image: Tensor, terms: dict[str, Tensor]) -> None:
+        _record(history, terms)
+        if on_step is not None:
+            latest = {name: values[-1] for name, values in history.items()}
+            on_step(len(history["total"]), settings.evaluations, latest, image)
 
     def evaluate(values: Tensor) -> tuple[float, Tensor]:
         values = values.detach().requires_grad_()
-        image = problem.composite_of(values)
-        terms = problem.terms(image)
-        total = sum(terms.values(), 0 * values.sum())  # where all weights are 0 there is nothing to do, and no error
-        (gradient,) = torch.autograd.grad(total, values)
-        _record(history, {"total": total, **terms})
-        if on_step is not None:
-            latest = {name: values[-1] for name, values in history.items()}
-            on_step(len(history["total"]), settings.evaluations, latest, image.detach())
+        image, terms = losses_of(values, rounds)
+        (gradient,) = torch.autograd.grad(terms["total"], values)
+        record(image, terms)
         return history["total"][-1], gradient
 
-    pixels = problem.picture_of(minimize(evaluate, problem.start, settings.evaluations, problem.hessian()))
+    values = minimize(evaluate, problem.start, settings.evaluations - rounds, problem.hessian())
+    if rounds:
+        with torch.no_grad():
+            record(*losses_of(values, rounding=False))
+    pixels = problem.picture_of(values)
     if settings.keep_color:
         pixels = _give_back_chroma(pixels, problem.own_color, settings.keep_color)
     result = target.clone()
@@ -153,9 +168,10 @@ class _Problem:
         self.own_color = self._unmixed(cut(reference)) if blended else cut(reference)
         if self.weights.gradient:
             self._prepare_gradient(cut(reference), blended)
+        self.rounding_pass = None
         self.whole_picture = settings.statistics == STATISTICS_OF_PICTURE
         if self.weights.content or self.weights.style or self.weights.histogram:
-            self._prepare_features(cut(reference), self._composite(unmixed_start), color, visible)
+            self._prepare_features(cut(reference), self._composite(unmixed_start), color, visible, settings.precision)
         if self.weights.saturation:
             self.saturation_loss = SaturationLoss(mask, color, settings.saturation, self.part, visible > 0)
 
@@ -169,15 +185,18 @@ class _Problem:
             differences = without_surroundings(differences, self.inside)
         self.guidance = self.mask * adjoint_differences(differences) + (1 - self.mask) * laplacian(self.color)
 
-    def _prepare_features(self, reference, start, color, visible):
+    def _prepare_features(self, reference, start, color, visible, precision):
         """What the losses on features compare with."""
         model, weights = self.model, self.weights
         self.region_pass = model.region_pass(self.color, spanned_region(self.inside[0, 0]), self.whole_picture)
+        if precision == torch.bfloat16 and model.takes_bfloat16:
+            self.rounding_pass = self.region_pass.in_bfloat16()
         self.masks = self._in_places(model.layer_masks(self.mask))
         with torch.no_grad():
             if weights.content:
                 features = self._in_places(model(reference))
                 self.references = {layer: features[layer].clone() for layer in model.content_layers}
+                del features  # much memory
             if weights.style or weights.histogram:
                 places = {
                     layer: tuple(
@@ -201,13 +220,14 @@ class _Problem:
         """B = m Z + (1 - m) T."""
         return self._composite(self.picture_of(values))
 
-    def terms(self, image: Tensor) -> dict[str, Tensor]:
-        """The loss terms of a composite, each with its weight; terms of weight 0 are left out."""
+    def terms(self, image: Tensor, rounding: bool = False) -> dict[str, Tensor]:
+        """The loss terms of a composite, each with its weight; terms of weight 0 are left out. rounding: whether the features
+        are computed in bfloat16. What they are compared with never is: rounding would move every run alike."""
         weights, terms = self.weights, {}
         if weights.gradient:
             terms["gradient"] = weights.gradient * gradient_loss(image, self.guidance, self.mask)
         if weights.content or weights.style or weights.histogram:
-            features = self.region_pass(image)
+            features = (self.rounding_pass if rounding else self.region_pass)(image)
         if weights.content:
             terms["content"] = weights.content * content_loss(features, self.references, self.masks)
         if weights.style:

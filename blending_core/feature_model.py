@@ -30,6 +30,7 @@ class FeatureModel(nn.Module):
     channels: of each style layer, the N_l.
     reach: how far, in pixels, a pixel of the picture can be from the features that it has a part in.
     values_per_pixel: of all activations together, for each pixel of the picture.
+    takes_bfloat16: whether its region pass can compute in that type, at a gain.
     """
 
     style_layers: tuple[str, ...]
@@ -38,6 +39,7 @@ class FeatureModel(nn.Module):
     channels: dict[str, int]
     reach: int
     values_per_pixel: float
+    takes_bfloat16 = False
 
     @property
     def alignment(self) -> int:
@@ -65,6 +67,10 @@ class RegionPass(ABC):
     @abstractmethod
     def __call__(self, picture: Tensor) -> Features:
         """Of a picture `[1, 3, H, W]` that equals the target outside of the box, the features in `places`."""
+
+    def in_bfloat16(self) -> "RegionPass":
+        """The same with weights, activations and features of that type, if the model takes it."""
+        raise NotImplementedError
 
 
 def cells_over(span: slice, stride: int, length: int) -> slice:

@@ -111,7 +111,10 @@ def histogram_loss(features: Features, targets: dict[str, Distribution], masks: 
     R counts as constant: its derivative has no part in the gradient of the distance that is measured, because R is the
     closest point of the features with the target's distribution.
     """
-    terms = [_SquaredDistance.apply(features[layer], masks[layer], target) for layer, target in targets.items()]
+    terms = [
+        _SquaredDistance.apply(features[layer].to(masks[layer]), masks[layer], target)
+        for layer, target in targets.items()
+    ]
     return sum(terms) / len(terms)
 
 

@@ -37,7 +37,13 @@ def content_loss(features: Features, references: Features, masks: Features) -> T
 
 def gram_matrix(features: Tensor, weights: Tensor) -> Tensor:
     """Mean of f f^T over the positions, weighted: `[1, N, N]`; 0 where all weights are 0."""
-    return _GramMatrix.apply(features, weights / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny))
+    weights = weights / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
+    if features.dtype == weights.dtype:
+        return _GramMatrix.apply(features, weights)
+    # Rounding moves all weights of a plain mask by the same, which would show as a bias. Their sum is about 1, or 0.
+    rounded = weights.to(features.dtype)
+    total = rounded.sum(dtype=weights.dtype).clamp_min(0.5)
+    return _GramMatrix.apply(features, rounded).to(weights.dtype) / total
 
 
 class _GramMatrix(torch.autograd.Function):
@@ -46,15 +52,15 @@ class _GramMatrix(torch.autograd.Function):
     @staticmethod
     def forward(ctx, features, weights):
         ctx.save_for_backward(features, weights)
-        flat = features.flatten(2)
-        return (flat * weights.flatten(2)) @ flat.mT
+        flat = features[0].flatten(1)
+        return ((flat * weights[0].flatten(1)) @ flat.mT)[None]
 
     @staticmethod
     def backward(ctx, gradient):
         features, weights = ctx.saved_tensors
         # In the order of features whose channels are last in memory.
-        product = features.flatten(2).mT @ (gradient + gradient.mT)
-        return product.mT.unflatten(2, features.shape[2:]).mul_(weights), None
+        product = features[0].flatten(1).mT @ (gradient + gradient.mT)[0]
+        return product.mT.unflatten(1, features.shape[2:])[None].mul_(weights), None
 
 
 def style_loss(grams: Features, targets: Features, starts: Features) -> Tensor:

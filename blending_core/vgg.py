@@ -28,6 +28,8 @@ class VGG(FeatureModel):
     architecture: "VGG-16" or "VGG-19". A file cut off before the two differ (at relu3_3) counts as VGG-19.
     """
 
+    takes_bfloat16 = True
+
     def __init__(self, weights: dict[str, Tensor]):
         """Take weights with torchvision's names, of a whole or a truncated network; other entries than
         `features` are left aside, and so are convolutions deeper than the deepest style layer.

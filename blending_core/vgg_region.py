@@ -5,6 +5,7 @@ the target's features around those, with zeros in their place. The second is con
 and columns only; it is computed once. Where the picture ends the network itself has zeros around it, and so has the sum.
 """
 
+from copy import copy
 from typing import NamedTuple
 
 import torch
@@ -20,7 +21,7 @@ class VGGRegionPass(RegionPass):
 
     def __init__(self, model, target: Tensor, box: Region, everything: bool):
         """model: a `VGG`; the other arguments are those of `FeatureModel.region_pass`."""
-        self.model = model
+        self.model, self.rounds = model, False
         self.steps, self.places = {}, {}
         plans = [_plan(model, span, length, everything) for span, length in zip(box, target.shape[-2:], strict=True)]
         self.box = tuple(plan[0].given for plan in plans)
@@ -42,11 +43,27 @@ class VGGRegionPass(RegionPass):
 
     def __call__(self, picture: Tensor) -> Features:
         maps, features = self.model.normalised(picture[(..., *self.box)]), {}
+        if self.rounds:
+            maps = _in_two_parts(maps)
         for layer, step in self.steps.items():
             maps = step(maps)
             if layer in self.places:
                 features[layer] = maps
         return features
+
+    def in_bfloat16(self) -> "VGGRegionPass":
+        other = copy(self)
+        other.rounds = True
+        other.steps = {layer: step.in_bfloat16() for layer, step in self.steps.items()}
+        first = other.steps[self.model.layers[0]]
+        first.weight = torch.cat([first.weight] * 2, 1).contiguous(memory_format=torch.channels_last)
+        return other
+
+
+def _in_two_parts(colors: Tensor) -> Tensor:
+    """Colours in bfloat16, whose 8 bits are too few for them, and as further channels what those lack."""
+    rounded = colors.bfloat16()
+    return torch.cat([rounded, (colors - rounded).detach().bfloat16()], 1)
 
 
 class _Span(NamedTuple):
@@ -93,6 +110,12 @@ class _Step:
         for place, response in self.constants:
             maps.detach()[(..., *place)] += response  # a constant: nothing to differentiate
         return F.relu(maps, inplace=True)
+
+    def in_bfloat16(self) -> "_Step":
+        other = copy(self)
+        other.weight, other.bias = self.weight.bfloat16(), self.bias.bfloat16()
+        other.constants = [(place, response.bfloat16()) for place, response in self.constants]
+        return other
 
 
 def _plan(model, box: slice, length: int, everything: bool) -> list[_Span]:
