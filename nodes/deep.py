@@ -32,6 +32,7 @@ from .inputs import (
     warn_of_empty_masks,
 )
 from .model_files import download_input, find_or_fetch, fingerprint, model_choices
+from .precision import AUTO, precision_for, precision_input
 from .sockets import Features, Losses, Saturation
 
 logger = logging.getLogger(__name__)
@@ -108,13 +109,16 @@ class DeepBlendStage1(io.ComfyNode):
                     tooltip="The picture to begin with. Without it the object is first set in as Auto Blend would.",
                 ),
                 _features_input(),
+                precision_input(),
             ],
             outputs=[io.Image.Output("image"), _losses_output()],
         )
 
     @classmethod
-    def execute(cls, object, mask, target, recipe, iterations, start=None, features=None, **settings) -> io.NodeOutput:
-        require_choices(cls, recipe=recipe, statistics=settings["statistics"])
+    def execute(
+        cls, object, mask, target, recipe, iterations, start=None, features=None, precision=AUTO, **settings
+    ) -> io.NodeOutput:
+        require_choices(cls, recipe=recipe, statistics=settings["statistics"], precision=precision)
         require_numbers_in_range(cls, iterations=iterations, **_numbers(settings))
         base = RECIPES[recipe]
         batch = read_placed_object(mask, target, object=object, start=start)
@@ -123,6 +127,7 @@ class DeepBlendStage1(io.ComfyNode):
             batch,
             features,
             _settings(base.stage_1, base.keep_color_1, iterations, **settings),
+            precision,
             reference="object",
         )
 
@@ -205,15 +210,16 @@ class DeepBlendStage2(io.ComfyNode):
                 *_further_inputs(),
                 _features_input(),
                 Saturation.Input("saturation", optional=True, tooltip="From the Saturation Loss node. Not wired: off."),
+                precision_input(),
             ],
             outputs=[io.Image.Output("image"), _losses_output()],
         )
 
     @classmethod
     def execute(
-        cls, image, mask, target, recipe, iterations, features=None, saturation=None, **settings
+        cls, image, mask, target, recipe, iterations, features=None, saturation=None, precision=AUTO, **settings
     ) -> io.NodeOutput:
-        require_choices(cls, recipe=recipe, statistics=settings["statistics"])
+        require_choices(cls, recipe=recipe, statistics=settings["statistics"], precision=precision)
         require_numbers_in_range(cls, iterations=iterations, **_numbers(settings))
         base = RECIPES[recipe]
         settings = _settings(base.stage_2, base.keep_color_2, iterations, **settings)
@@ -222,7 +228,7 @@ class DeepBlendStage2(io.ComfyNode):
             weights=settings.weights._replace(saturation=weight), saturation=saturation or SaturationSettings()
         )
         batch = read_placed_object(mask, target, image=image)
-        return _run("Deep Blend Stage 2", batch, features, settings, reference="image")
+        return _run("Deep Blend Stage 2", batch, features, settings, precision, reference="image")
 
 
 def _recipe_input() -> io.Input:
@@ -309,7 +315,7 @@ def _settings(weights, keep_color_of_recipe, iterations, keep_color, statistics,
     )
 
 
-def _run(name, batch, features, settings, reference) -> io.NodeOutput:
+def _run(name, batch, features, settings, precision, reference) -> io.NodeOutput:
     """Optimise every sample of a batch; `reference` names the input whose content is kept."""
     warn_of_empty_masks(name, batch)
     progress = Progress(settings.evaluations * len(batch))
@@ -317,6 +323,8 @@ def _run(name, batch, features, settings, reference) -> io.NodeOutput:
     # Gradients cannot flow through tensors that were made in inference mode.
     with torch.inference_mode(False), torch.enable_grad(), _same_results_every_time():
         features = _built_in() if features is None else features
+        settings = settings._replace(precision=precision_for(name, precision, features["patcher"].model))
+        rounded = settings.precision == torch.bfloat16
         for sample in batch:
             sample = {key: value.clone() if value.is_inference() else value for key, value in sample.items()}
             image, history = sample["target"], {}
@@ -327,12 +335,13 @@ def _run(name, batch, features, settings, reference) -> io.NodeOutput:
             if history:
                 total = history["total"]
                 logger.info(
-                    "%s: total loss %.4g -> %.4g in %d evaluations with %s",
+                    "%s: total loss %.4g -> %.4g in %d evaluations with %s in %s",
                     name,
                     total[0],
-                    min(total),
+                    total[-1] if rounded else min(total),
                     len(total),
                     features["config"]["name"],
+                    "bf16" if rounded else "fp32",
                 )
         progress(progress.total)
         return io.NodeOutput(torch.cat(images), losses)

@@ -70,6 +70,17 @@ def half_precision() -> torch.dtype:
     return torch.float16 if comfy.model_management.should_use_fp16(device) else torch.float32
 
 
+def is_quick_with_bfloat16() -> bool:
+    """Whether the compute device has instructions of its own for bfloat16, and ComfyUI's options allow their use."""
+    device = compute_device()
+    if device.type != "cpu":
+        return comfy.model_management.should_use_bf16(device)
+    # Of processors ComfyUI believes that all are slow. Versions of torch that lack these questions cannot answer them.
+    questions = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile"))
+    supported = torch.backends.mkldnn.is_available() and any(question and question() for question in questions)
+    return supported and not comfy.model_management.FORCE_FP32
+
+
 def managed(network: torch.nn.Module) -> comfy.model_patcher.ModelPatcher:
     """The network under ComfyUI's memory management."""
     return comfy.model_patcher.ModelPatcher(

@@ -229,7 +229,11 @@ def test_further_terms_are_switched_on_one_by_one(host, name, term):
 
 @pytest.mark.parametrize(
     ("node", "name"),
-    [(1, "recipe"), (2, "recipe"), (1, "statistics"), (2, "statistics"), (SATURATION, "form"), (SATURATION, "region")],
+    [
+        *((number, name) for number in (1, 2) for name in ("recipe", "statistics", "precision")),
+        (SATURATION, "form"),
+        (SATURATION, "region"),
+    ],
 )
 def test_linked_choices_that_do_not_exist_are_refused(host, linked, node, name):
     with pytest.raises(RuntimeError, match=rf"{name} is 'bogus'; '.*' are accepted"):
@@ -443,3 +447,83 @@ def test_loader_stays_in_its_folders(host, linked, models, name):
     with pytest.raises(RuntimeError, match=r"is not in models/perceptual"):
         host.run_node(LOADER, model=linked(name))
     (models.parent.parent / "secret.pth").unlink()
+
+
+@pytest.fixture
+def quick(host, monkeypatch):
+    """Says whether the machine is quick with bfloat16."""
+    own_nodes = sys.modules[host.nodes.NODE_CLASS_MAPPINGS[STAGE_1].__module__.replace(".deep", ".precision")]
+
+    def say(answer):
+        monkeypatch.setattr(own_nodes, "is_quick_with_bfloat16", lambda: answer)
+
+    return say
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_precision_auto_is_bf16_for_vgg_where_it_is_quick_and_fp32_otherwise(
+    host, linked, models, quick, number, caplog
+):
+    features = linked(host.run_node(LOADER, model="vgg19_cut.safetensors"))
+    pictures = smooth(60, 70), disk(60, 70), smooth(60, 70, seed=3)
+
+    def run(is_quick, **more):
+        quick(is_quick)
+        return stage(host, number, *pictures, features=features, recipe="painting", **more)
+
+    with caplog.at_level(logging.INFO):
+        single, (losses,) = run(True, precision="fp32")
+        assert "in fp32" in caplog.messages[-1]
+        rounded, (rounded_losses,) = run(True, precision="bf16")
+        assert "in bf16" in caplog.messages[-1]
+        for is_quick, image in ((True, rounded), (False, single)):
+            assert torch.equal(run(is_quick, precision="auto")[0], image)
+            assert torch.equal(run(is_quick)[0], image)  # as in workflows that are older than the input
+        assert not any(record.levelno == logging.WARNING for record in caplog.records)
+        assert torch.equal(run(False, precision="bf16")[0], rounded)
+    assert f"Deep Blend Stage {number}: precision is bf16, in which cpu is slow" in caplog.text
+    assert not torch.equal(single, rounded)
+    assert (single - rounded).abs().mean() < 0.01
+    assert {len(values) for values in rounded_losses["terms"].values()} == {6}
+    assert rounded_losses["terms"]["total"][-1] < 1.05 * min(losses["terms"]["total"][:-1])
+
+
+@pytest.mark.parametrize("is_quick", [True, False])
+def test_the_built_in_model_computes_in_fp32_with_every_precision(host, quick, caplog, is_quick):
+    quick(is_quick)
+    pictures = smooth(50, 60), disk(50, 60), smooth(50, 60, seed=2)
+    with caplog.at_level(logging.WARNING):
+        images = [stage(host, 1, *pictures, precision=choice)[0] for choice in ("fp32", "bf16", "auto")]
+    assert torch.equal(images[0], images[1])
+    assert torch.equal(images[0], images[2])
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("supported", [{"_is_avx512_bf16_supported"}, {"_is_amx_tile_supported"}, set(), None])
+def test_a_processor_is_quick_with_bf16_if_it_has_instructions_for_it(host, monkeypatch, supported):
+    import comfy.model_management
+
+    own_host = sys.modules[host.nodes.NODE_CLASS_MAPPINGS[STAGE_1].__module__.replace(".deep", ".host")]
+    monkeypatch.setattr(own_host, "compute_device", lambda: torch.device("cpu"))
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        if supported is None:  # a version of torch without them
+            monkeypatch.delattr(torch.cpu, name)
+        else:
+            monkeypatch.setattr(torch.cpu, name, lambda name=name: name in supported)
+    assert own_host.is_quick_with_bfloat16() == bool(supported)
+    monkeypatch.setattr(comfy.model_management, "FORCE_FP32", True)
+    assert not own_host.is_quick_with_bfloat16()
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_of_a_graphics_card_comfyui_knows_whether_it_is_quick_with_bf16(host, monkeypatch, answer):
+    import comfy.model_management
+
+    own_host = sys.modules[host.nodes.NODE_CLASS_MAPPINGS[STAGE_1].__module__.replace(".deep", ".host")]
+    monkeypatch.setattr(own_host, "compute_device", lambda: torch.device("cuda", 0))
+    asked = []
+    monkeypatch.setattr(
+        comfy.model_management, "should_use_bf16", lambda device: asked.append(device) is None and answer
+    )
+    assert own_host.is_quick_with_bfloat16() == answer
+    assert asked == [torch.device("cuda", 0)]

@@ -22,6 +22,7 @@ def choice(*options):
 
 
 IMAGE, MASK, BOXES = ("IMAGE", {}), ("MASK", {}), ("BOUNDING_BOX", {"forceInput": True})
+PRECISION = ("COMBO", choice("auto", "fp32", "bf16"))
 POINTS = ("STRING", {"forceInput": True})
 # Saved workflows depend on these: ids, inputs in their order with defaults and ranges, [optional ones], outputs.
 CONTRACT = {
@@ -143,7 +144,7 @@ CONTRACT = {
             "keep_color": ("FLOAT", number(1.0, 0.0, 2.0)),
             "statistics": ("COMBO", choice("object", "picture")),
         },
-        {"start": IMAGE, "features": ("DEEPBLEND_FEATURES", {})},
+        {"start": IMAGE, "features": ("DEEPBLEND_FEATURES", {}), "precision": PRECISION},
         {"image": "IMAGE", "losses": "DEEPBLEND_LOSSES"},
     ),
     "DeepBlend_SaturationLoss": (
@@ -171,7 +172,11 @@ CONTRACT = {
             "keep_color": ("FLOAT", number(1.0, 0.0, 2.0)),
             "statistics": ("COMBO", choice("object", "picture")),
         },
-        {"features": ("DEEPBLEND_FEATURES", {}), "saturation": ("DEEPBLEND_SATURATION", {})},
+        {
+            "features": ("DEEPBLEND_FEATURES", {}),
+            "saturation": ("DEEPBLEND_SATURATION", {}),
+            "precision": PRECISION,
+        },
         {"image": "IMAGE", "losses": "DEEPBLEND_LOSSES"},
     ),
     "DeepBlend_CompareImages": (
