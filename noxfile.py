@@ -1,4 +1,4 @@
-"""Development tasks: `nox -s demo`, `serve`, `tests`, `matrix`, `lint`. Each makes the environment that it needs."""
+"""Development tasks: `nox -s demo`, `serve`, `tests`, `matrix`, `bench`, `lint`. Each makes the environment that it needs."""
 
 import sys
 from pathlib import Path
@@ -91,6 +91,17 @@ def matrix(session: nox.Session) -> None:
     for version in TRANSFORMERS:
         session.install(version)
         session.run("python", "-m", "pytest", *(session.posargs or TESTS_WITH_TRANSFORMERS))
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure what blending costs beside its peers, about an hour; after -- the parts of deep_blend_speed.py, with options."""
+    install_pack(session, "matplotlib")
+    # Some machines lack the compiler that it wants; then its rows are left out.
+    session.install("fpie", success_codes=[0, 1, 2])
+    if not session.posargs:
+        session.run("python", "benchmarks/poisson_speed.py")
+    session.run("python", "benchmarks/deep_blend_speed.py", *(session.posargs or ["--plot", "benchmarks/cost.png"]))
 
 
 @nox.session

@@ -80,7 +80,7 @@ def deep_blend(
     if any(padding):
         reference, target, start = (F.pad(image, padding, mode="replicate") for image in (reference, target, start))
         mask = F.pad(mask, padding)
-    problem = _Problem(reference, mask, target, start, model, settings, blended)
+    problem = Problem(reference, mask, target, start, model, settings, blended)
     history: History = {}
     rounds = problem.rounding_pass is not None and settings.evaluations > 1
 
@@ -137,7 +137,7 @@ def _part(inside: Tensor, model: FeatureModel, settings: Settings) -> Region:
     return aligned_region(spanned_region(inside[0, 0], margin), inside.shape[-2:], model)
 
 
-class _Problem:
+class Problem:
     """What stays the same during the optimisation, for the part of the picture that the object has an effect on."""
 
     def __init__(self, reference, mask, target, start, model, settings, blended):
@@ -171,7 +171,9 @@ class _Problem:
         self.rounding_pass = None
         self.whole_picture = settings.statistics == STATISTICS_OF_PICTURE
         if self.weights.content or self.weights.style or self.weights.histogram:
-            self._prepare_features(cut(reference), self._composite(unmixed_start), color, visible, settings.precision)
+            self._prepare_features(
+                cut(reference), blended, self._composite(unmixed_start), color, visible, settings.precision
+            )
         if self.weights.saturation:
             self.saturation_loss = SaturationLoss(mask, color, settings.saturation, self.part, visible > 0)
 
@@ -185,7 +187,7 @@ class _Problem:
             differences = without_surroundings(differences, self.inside)
         self.guidance = self.mask * adjoint_differences(differences) + (1 - self.mask) * laplacian(self.color)
 
-    def _prepare_features(self, reference, start, color, visible, precision):
+    def _prepare_features(self, reference, blended, start, color, visible, precision):
         """What the losses on features compare with."""
         model, weights = self.model, self.weights
         self.region_pass = model.region_pass(self.color, spanned_region(self.inside[0, 0]), self.whole_picture)
@@ -194,7 +196,8 @@ class _Problem:
         self.masks = self._in_places(model.layer_masks(self.mask))
         with torch.no_grad():
             if weights.content:
-                features = self._in_places(model(reference))
+                # A blended picture is the target's around the object.
+                features = self.region_pass(reference) if blended else self._in_places(model(reference))
                 self.references = {layer: features[layer].clone() for layer in model.content_layers}
                 del features  # much memory
             if weights.style or weights.histogram:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from deepblend.blending_core.composite import composite
-from deepblend.blending_core.deep_blend import Settings, _Problem, deep_blend
+from deepblend.blending_core.deep_blend import Problem, Settings, deep_blend
 from deepblend.blending_core.histogram import histogram_loss, measure_distribution
 from deepblend.blending_core.losses import gram_matrix
 from deepblend.blending_core.opponent_edge_bank import OpponentEdgeBank
@@ -78,7 +78,7 @@ def loss_in_double_precision(weights, own, mask, target, start, image, statistic
 def test_losses_and_gradient_come_close_to_those_in_double_precision(network, where, statistics):
     own, mask, target, start = scene(where)
     options = Settings(ON_FEATURES, 2, statistics=statistics, precision=BFLOAT16)
-    problem = _Problem(own, mask, target, start, MODELS[network], options, False)
+    problem = Problem(own, mask, target, start, MODELS[network], options, False)
     values = problem.start.clone().requires_grad_()
     terms = problem.terms(problem.composite_of(values), rounding=True)
     (gradient,) = torch.autograd.grad(sum(terms.values()), values)
@@ -97,7 +97,7 @@ def test_losses_and_gradient_come_close_to_those_in_double_precision(network, wh
 
 def test_all_of_the_network_computes_in_bfloat16():
     own, mask, target, start = scene()
-    problem = _Problem(
+    problem = Problem(
         own, mask, target, start, MODELS["VGG-16 to relu3_3"], Settings(ON_FEATURES, 2, precision=BFLOAT16), False
     )
     image = problem.composite_of(problem.start)
@@ -115,7 +115,7 @@ def test_colours_enter_with_16_bits_and_their_gradient_once():
     (gradient,) = torch.autograd.grad(parts.sum(), colors)
     assert torch.equal(gradient, torch.ones_like(colors))
     own, mask, target, start = scene()
-    problem = _Problem(
+    problem = Problem(
         own, mask, target, start, MODELS["VGG-16 to relu3_3"], Settings(ON_FEATURES, 2, precision=BFLOAT16), False
     )
     first = problem.rounding_pass.steps["relu1_1"].weight
@@ -175,7 +175,7 @@ def test_the_last_evaluation_is_that_of_the_result_in_single_precision(network, 
     )
     assert seen == [(step, 12) for step in range(1, len(history["total"]) + 1)] and len(seen) <= 12
     # The problem is the same with its own start, of which style takes its scale.
-    problem = _Problem(own, mask, target, start, MODELS[network], options._replace(precision=torch.float32), False)
+    problem = Problem(own, mask, target, start, MODELS[network], options._replace(precision=torch.float32), False)
     exact = problem.terms(result[(..., *problem.part)])
     assert {name: values[-1] for name, values in history.items() if name != "total"} == pytest.approx(
         {name: value.item() for name, value in exact.items()}, rel=1e-4, abs=1e-7

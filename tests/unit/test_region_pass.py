@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from deepblend.blending_core.deep_blend import Settings, _Problem
+from deepblend.blending_core.deep_blend import Problem, Settings
 from deepblend.blending_core.opponent_edge_bank import OpponentEdgeBank
 from deepblend.blending_core.recipes import Weights
 from deepblend.blending_core.target_statistics import target_statistics
@@ -179,7 +179,7 @@ def test_losses_and_gradient_equal_those_of_the_whole_picture(name, model, stati
     if name == "at the frame" and model is MODELS["bank"]:
         # Where the picture is mirrored some filters give 0, or what rounding leaves of it, and the order of such values counts.
         weights = weights._replace(histogram=0.0)
-    problem = _Problem(own, mask, target, start, model, Settings(weights, 1, statistics=statistics), False)
+    problem = Problem(own, mask, target, start, model, Settings(weights, 1, statistics=statistics), False)
     written_out = losses_written_out(model, own, mask, target, start, statistics)
 
     values = picture[(mask > 0).expand_as(picture)].requires_grad_()
@@ -216,7 +216,7 @@ def test_memory_follows_the_object(model):
     mask[..., 140:152, 150:166] = 1
     own, target = random_picture(size, 1), random_picture(size, 2)
     weights = Weights(gradient=1, content=1, style=1, total_variation=1, saturation=1)
-    problem = _Problem(own, mask, target, own, model, Settings(weights, 1, statistics="picture"), True)
+    problem = Problem(own, mask, target, own, model, Settings(weights, 1, statistics="picture"), True)
     values = problem.start.clone().requires_grad_()
     with Largest() as largest:
         torch.autograd.grad(sum(problem.terms(problem.composite_of(values)).values()), values)

@@ -131,7 +131,7 @@ def test_the_scale_of_the_loss_only_scales_the_steps():
 def problem_of(mask, weights, channels=3, model=None, statistics="object"):
     own, mask, target, start = scene(mask, channels=channels)
     settings = deep_blend.Settings(weights, 40, statistics=statistics)
-    return deep_blend._Problem(own, mask, target, start, model or OpponentEdgeBank(), settings, None)
+    return deep_blend.Problem(own, mask, target, start, model or OpponentEdgeBank(), settings, None)
 
 
 def evaluate(problem, values):
