@@ -11,7 +11,7 @@ convergence  time until stage 1 has the loss that the public optimiser has after
              public code's own seconds. Ours is measured, set-up included.
 throughput   of the machine's fastest convolution, how much a VGG evaluation reaches.
 chain        place, Auto Blend, stage 1 and stage 2 with the nodes' defaults, at 512 pixels.
-memory       peak beside the inputs, in a process of its own.
+memory       peak beside the inputs, in a process of its own; on Linux.
 
 Networks: VGG-16 with seeded random weights, every layer with a mean of 1 on the target; VGG-19 to relu3_1 from
 ../shared/models; the built-in model. Needs the tests' environment, and matplotlib for --plot.
@@ -19,7 +19,7 @@ Networks: VGG-16 with seeded random weights, every layer with a mean of 1 on the
 
 import argparse
 import json
-import resource
+import re
 import subprocess
 import sys
 import time
@@ -337,9 +337,17 @@ def memory_of(size, side, network, statistics):
     start = (size - side) // 2 + 3
     mask[..., start : start + side, start : start + side] = 1
     image = composite(target.flip(3), mask, target)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux forgets the peak so far on this, and has the present size as the new one.
+    Path("/proc/self/clear_refs").write_text("5")
+    before = peak_size()
     deep_blend(image, mask, target, image, model, stage_1(evaluations=5, statistics=statistics), blended=True)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
+    print((peak_size() - before) / 2**20)
+
+
+def peak_size():
+    """KiB of memory that this process had at most."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
 
 
 PARTS = {
