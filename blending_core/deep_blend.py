@@ -32,7 +32,7 @@ SAME_COLOR = 1 / 255  # a picture that went through a file differs by as much
 # network and back holds, of the picture that the optimiser does, and bytes per pixel of the histogram loss. Of the whole
 # picture: copies of its colours; bytes of each value that its distributions are known by; and copies of the activations that
 # a pass through the network alone holds, over one tile.
-ACTIVATION_COPIES, PICTURE_COPIES, HISTOGRAM_BYTES, WHOLE_COPIES, SAMPLE_BYTES, TILE_COPIES = 1.2, 75, 500, 5, 10, 1
+ACTIVATION_COPIES, PICTURE_COPIES, HISTOGRAM_BYTES, WHOLE_COPIES, SAMPLE_BYTES, TILE_COPIES = 1.2, 95, 500, 5, 10, 1
 
 STATISTICS_OF_OBJECT, STATISTICS_OF_PICTURE = "object", "picture"
 History = dict[str, list[float]]
@@ -154,8 +154,8 @@ class Problem:
             return image[(..., *self.part)]
 
         self.model, self.weights = model, settings.weights
-        if not visible.any():
-            # There is nothing to take the style of.
+        if not all(share.any() for share in model.layer_masks(visible).values()):
+            # There is nothing to take the style of; of the last rows and columns, which no feature covers, neither.
             self.weights = self.weights._replace(style=0.0, histogram=0.0, saturation=0.0)
         self.mask_and_target = cut(mask), cut(target)
         self.inside, self.mask, self.color = cut(inside), cut(mask), cut(color)
@@ -245,16 +245,18 @@ class Problem:
 
     def hessian(self) -> SpectralHessian:
         """What is known of the total's Hessian before it is evaluated: that of the gradient term, which is a square."""
-        # The squared Laplacian where mask and mixing are 1, as nearly everywhere.
-        stiffness = self.weights.gradient / (3 * float(self.mask.sum()))
+        # Of masks that are traces only the sum is too small to divide by, but not the pixels' shares of it.
+        share = self.mask / self.mask.sum().clamp_min(torch.finfo(self.mask.dtype).tiny)
+        factor = self.weights.gradient / 3
 
         def stiff_product(change):
             image = self.mixing * torch.zeros_like(self.color).masked_scatter(self.inside, change)
-            image = self.mixing * laplacian(self.mask * laplacian(image))
-            return stiffness * self._values_of(image)
+            image = self.mixing * laplacian(share * laplacian(image))
+            return factor * self._values_of(image)
 
         effect = self._values_of(self.mixing.expand_as(self.color))
-        return SpectralHessian(self.inside, effect, stiffness, stiff_product)
+        # The squared Laplacian, as strong as it is on average where it counts.
+        return SpectralHessian(self.inside, effect, factor * float(share.square().sum()), stiff_product)
 
     def _grams(self, features: Features) -> Features:
         layers = self.model.style_layers

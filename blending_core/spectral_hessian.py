@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .color import opponent_axes
@@ -52,7 +53,8 @@ class SpectralHessian:
         (rows, self.vertical), (columns, self.horizontal) = axes
         self.eigenvalues = rows[:, None] + columns
         edges = torch.tensor(BAND_EDGES, device=inside.device)
-        self.band = torch.bucketize(self.eigenvalues, edges).flatten()
+        # As a matrix of 0 and 1: sums by products are the same every time, those of index_add_ on a graphics card are not.
+        self.bands = F.one_hot(torch.bucketize(self.eigenvalues.flatten(), edges), len(BAND_EDGES) + 1).float()
         self.colors = opponent_axes().float().to(inside.device)
         # Sums of squares by colour axis and band: of the steps, and of the changes of the gradient.
         self.steps = torch.zeros(3, len(BAND_EDGES) + 1, device=inside.device)
@@ -68,14 +70,15 @@ class SpectralHessian:
         length = (change * self.effect).square().sum()
         for sums, vector in ((self.steps, change * self.effect), (self.turns, turn / self.effect)):
             sums *= FORGETTING
-            sums.index_add_(1, self.band, self._spectrum(vector).square().flatten(1) / length)
+            sums += self._spectrum(vector).square().flatten(1) @ self.bands / length
         overall = self.turns.sum() / self.steps.sum()
         rest = CAUTION * ((self.turns + TRUST * overall) / (self.steps + TRUST)).sqrt()
-        self.rest = torch.where(rest > 0, rest, self.rest)  # 0 if the gradient did not turn at all
+        # 0 if the gradient did not turn at all, and no number if it is none somewhere.
+        self.rest = torch.where((rest > 0) & rest.isfinite(), rest, self.rest)
 
     def solve(self, vector: Tensor) -> Tensor:
         """The inverse, which is symmetric and positive definite, times a vector of values."""
-        rest = self.rest[:, self.band].view(3, *self.eigenvalues.shape)
+        rest = (self.rest @ self.bands.T).view(3, *self.eigenvalues.shape)
         spectrum = self._spectrum(vector / self.effect) / (self.stiffness * self.eigenvalues.square() + rest)
         picture = self.vertical @ self._turned(self.colors.T, spectrum) @ self.horizontal.T
         return picture[self.inside].to(vector) / self.effect

@@ -282,6 +282,17 @@ def test_an_invisible_target_has_no_style_to_take():
     assert torch.equal(result, composite(own, mask, clear))
 
 
+def test_a_target_seen_only_where_no_feature_lies_has_no_style_to_take():
+    """The last row of an odd height is in no pair of rows."""
+    size = 49, 64
+    own, mask, target, start = scene(disk(*size), size=size)
+    alpha = torch.zeros_like(mask)
+    alpha[..., -1, :] = 1
+    for model in (BANK, MODELS["VGG-19 to relu3_1"]):
+        _, history = deep_blend(own, mask, torch.cat([target, alpha], 1), start, model, settings(EVERYTHING, 3))
+        assert "style" not in history and "histogram" not in history and np.isfinite(history["total"]).all()
+
+
 def test_hidden_colours_of_transparent_pixels_have_no_part():
     own, mask, target, _ = scene("soft disk")
     alpha = (torch.arange(WIDTH) > 35).float().expand(1, 1, HEIGHT, WIDTH)

@@ -116,6 +116,17 @@ def test_is_symmetric_and_positive_definite_whatever_it_learns():
         assert (a @ second).item() == pytest.approx((b @ first).item(), rel=1e-3, abs=1e-4 * (a @ first).item())
 
 
+@pytest.mark.parametrize("undefined", [np.nan, np.inf, 1e30])
+def test_from_an_undefined_gradient_nothing_is_learnt(undefined):
+    estimate, step = estimate_of(full()), torch.rand(3 * 480, generator=torch.Generator().manual_seed(0))
+    estimate.learn(step, 5 * step)
+    before = estimate.solve(step)
+    turn = step.clone()
+    turn[7] = undefined
+    estimate.learn(step, turn)
+    assert before.isfinite().all() and torch.equal(estimate.solve(step), before)
+
+
 def test_the_scale_of_the_loss_only_scales_the_steps():
     generator = np.random.default_rng(5)
     steps, vector = generator.normal(size=(4, 3 * 480)), torch.from_numpy(generator.normal(size=3 * 480))
@@ -149,6 +160,15 @@ def test_what_is_known_is_the_gradient_terms_hessian(mask, channels):
     expected = evaluate(problem, problem.start + change)[1] - evaluate(problem, problem.start)[1]
     found = problem.hessian().stiff_product(change)
     assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+@pytest.mark.parametrize("height", [1e-44, 1e-37, 1e-3, 0.4])
+def test_the_height_of_an_even_mask_has_no_part_in_the_stiffness(height):
+    """The loss is divided by the mask's sum; that of a trace is too small to divide by."""
+    found = problem_of(np.where(disk() > 0, height, 0), Weights(gradient=2000)).hessian().stiffness
+    assert np.isfinite(found)
+    if height > 1e-38:
+        assert found == pytest.approx(2000 / 3 / disk().sum(), rel=1e-5)
 
 
 @pytest.mark.parametrize(
