@@ -18,6 +18,7 @@ Networks: VGG-16 with seeded random weights, every layer with a mean of 1 on the
 """
 
 import argparse
+import contextlib
 import json
 import re
 import subprocess
@@ -200,28 +201,34 @@ class EnoughError(Exception):
     """So many evaluations have been made."""
 
 
-def public_trajectory(problem, evaluations):
-    """The lowest loss up to each evaluation of torch's L-BFGS, called as the public code does: from noise, in 0..255."""
+def public_losses(problem, counts):
+    """The loss of the picture after so many evaluations of torch's L-BFGS, called as the public code does: from noise, in
+    0..255, and cut off to that range at the end only."""
     torch.manual_seed(0)
-    values, losses = torch.randn(problem.start.shape).requires_grad_(), []
+    values, losses, made = torch.randn(problem.start.shape).requires_grad_(), {}, 0
     optimizer = torch.optim.LBFGS([values])
 
+    def loss(values):
+        return sum(problem.terms(problem.composite_of(values / 255)).values())
+
     def closure():
-        if len(losses) == evaluations:
+        nonlocal made
+        if made in counts:
+            with torch.no_grad():
+                losses[made] = loss(values.clamp(0, 255)).item()
+        if made == max(counts):
             raise EnoughError
+        made += 1
         optimizer.zero_grad()
         # Times the public weight of the gradient term, without which L-BFGS would take small gradients for none.
-        total = 1e4 * sum(problem.terms(problem.composite_of(values / 255)).values())
+        total = 1e4 * loss(values)
         total.backward()
-        losses.append(total.item() / 1e4)
         return total
 
-    try:
-        while len(losses) < evaluations:
+    with contextlib.suppress(EnoughError):
+        while True:
             optimizer.step(closure)
-    except EnoughError:
-        pass
-    return np.minimum.accumulate(losses)
+    return losses
 
 
 def measure_convergence(options):
@@ -240,7 +247,7 @@ def measure_convergence(options):
             seconds = in_turns({"": evaluation}, options.repeats)[""][0] if evaluation else float("nan")
             for statistics in ("picture", "object"):
                 problem = Problem(image, mask, target, image, model, stage_1(statistics=statistics), True)
-                losses = public_trajectory(problem, options.evaluations)
+                losses = public_losses(problem, {240, options.evaluations})
                 for precision, dtype in OURS.items():
                     settings = stage_1(statistics=statistics, precision=dtype)
 
@@ -248,8 +255,7 @@ def measure_convergence(options):
                     runs = [timed(ours) for _ in range(options.repeats)]
                     totals = runs[0][0][1]["total"]
                     cpu, wall = np.median([seconds for _, *seconds in runs], 0)
-                    for count in sorted({240, options.evaluations}):
-                        goal = losses[count - 1]
+                    for count, goal in losses.items():
                         until = next((i + 1 for i, total in enumerate(totals) if total <= goal * (1 + NEAR)), "-")
                         final = totals[-1] if dtype == torch.bfloat16 else min(totals)
                         print(
