@@ -132,6 +132,20 @@ def test_minimum_at_active_bounds_equals_scipy(seed, spread):
     assert np.abs(found.numpy().ravel() - expected.x).max() < 1e-3
 
 
+def test_an_estimate_that_couples_values_does_not_push_on_those_held_at_bounds():
+    """The whole step of a quadratic's right Hessian would lead uphill once cut off by the box (Bertsekas 1982)."""
+    matrix = np.array([[1, 0.95], [0.95, 1]])
+    center = np.array([-0.5, 0.9])
+
+    def function(x):
+        return 0.5 * (x - center) @ matrix @ (x - center), matrix @ (x - center)
+
+    start = torch.tensor([0.0, 0.9], dtype=torch.float64)
+    expected = scipy_minimum(function, start)
+    found = minimize(Counted(function, expected.fun), start, 30, Known(matrix))
+    assert np.abs(found.numpy() - expected.x).max() < 1e-4
+
+
 def test_rosenbrock_in_the_box():
     def function(x):
         u = 4 * x - 2

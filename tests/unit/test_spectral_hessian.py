@@ -116,6 +116,38 @@ def test_is_symmetric_and_positive_definite_whatever_it_learns():
         assert (a @ second).item() == pytest.approx((b @ first).item(), rel=1e-3, abs=1e-4 * (a @ first).item())
 
 
+def random(seed=0):
+    """Values of the full picture."""
+    return torch.rand(3 * 480, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) - 0.5
+
+
+def test_values_that_are_seen_in_part_are_less_stiff_by_as_much():
+    """Of a loss that is a square of the picture; what is hardly seen counts as seen to a tenth."""
+    effect = torch.linspace(0.2, 1, 3 * 480, dtype=torch.float64)
+    effect[::50] = 0.001
+    estimate, counted = SpectralHessian(full(), effect.float()), effect.clamp_min(0.1)
+    estimate.learn(random(1), 7 * counted**2 * random(1))
+    assert torch.allclose(estimate.solve(random(2)), random(2) / (7 * CAUTION * counted**2), rtol=1e-3, atol=1e-6)
+
+
+def test_a_short_step_tells_as_much_as_a_long_one():
+    results = []
+    for length in (1.0, 1e-3):
+        estimate = estimate_of(full())
+        estimate.learn(length * random(1), length * 2 * random(1))
+        estimate.learn(random(2), 9 * random(2))
+        results.append(estimate.solve(random(3)))
+    assert torch.allclose(*results, rtol=1e-4, atol=1e-7)
+
+
+def test_what_was_seen_long_ago_is_forgotten():
+    estimate = estimate_of(full())
+    for seed in range(50):
+        estimate.learn(random(seed), (1 if seed < 25 else 9) * random(seed))
+    expected = random() / (9 * CAUTION)
+    assert (estimate.solve(random()) - expected).norm() < 0.05 * expected.norm()
+
+
 @pytest.mark.parametrize("undefined", [np.nan, np.inf, 1e30])
 def test_from_an_undefined_gradient_nothing_is_learnt(undefined):
     estimate, step = estimate_of(full()), torch.rand(3 * 480, generator=torch.Generator().manual_seed(0))
