@@ -69,7 +69,7 @@ def deep_blend(
     reference: `[1, 3, H, W]`, whose gradients and content are kept: the object on the target's canvas with its surroundings,
     or a picture in which it is blended already. mask: `[1, 1, H, W]` in 0..1, not empty. target: `[1, 3 or 4, H, W]`. start:
     `[1, 3, H, W]`, the composite to begin with. model: on the pictures' device. blended: whether the reference is blended
-    already; None finds out by comparing it with the target around the mask.
+    already, so that around the mask it counts as the target; None finds out by comparing the two there.
 
     Returns the picture, bit-equal to the target where the mask is 0, and the weighted loss terms of every evaluation, "total"
     first. With bfloat16 the last are those of the point found, not rounded. Deterministic. To be called with gradients
