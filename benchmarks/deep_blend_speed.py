@@ -285,17 +285,18 @@ def measure_throughput(options):
         )
     for name in options.sets:
         image, mask, target = scene(name, 512)
-        for network, (model, _) in models_of(target).items():
-            if network != BUILT_IN:
-                evaluate = evaluation_of(Problem(image, mask, target, image, model, stage_1(), True))
-                with FlopCounterMode(display=False) as counter:
-                    evaluate()
-                work, cpu = counter.get_total_flops() / 1e9, in_turns({"": evaluate}, options.repeats)[""][0]
-                print(
-                    f"| evaluation, {name}, {network} | {work:.1f} | {cpu:.3f} | {work / cpu:.0f} | "
-                    f"{work / cpu / fastest:.0%} |",
-                    flush=True,
-                )
+        models = models_of(target)
+        for network in [network for network in options.networks if network != BUILT_IN]:
+            model = models[network][0]
+            evaluate = evaluation_of(Problem(image, mask, target, image, model, stage_1(), True))
+            with FlopCounterMode(display=False) as counter:
+                evaluate()
+            work, cpu = counter.get_total_flops() / 1e9, in_turns({"": evaluate}, options.repeats)[""][0]
+            print(
+                f"| evaluation, {name}, {network} | {work:.1f} | {cpu:.3f} | {work / cpu:.0f} | "
+                f"{work / cpu / fastest:.0%} |",
+                flush=True,
+            )
 
 
 def measure_chain(options):
@@ -315,7 +316,9 @@ def measure_chain(options):
         return counts
 
     for name in options.sets:
-        for network, (model, _) in models_of(scene(name, 512)[2]).items():
+        models = models_of(scene(name, 512)[2])
+        for network in options.networks:
+            model = models[network][0]
             for precision, dtype in OURS.items():
                 if dtype == torch.float32 or model.takes_bfloat16:
                     counts, cpu, wall = timed(lambda name=name, model=model, dtype=dtype: chain(name, model, dtype))
@@ -326,7 +329,7 @@ def measure_chain(options):
 def measure_memory(options):
     print("\n| target | object | network | statistics | GiB beside the inputs |\n|---|---|---|---|---|")
     for size, side in ((512, 256), (4096, 1024)):
-        for network in (VGG_16, VGG_19, BUILT_IN):
+        for network in options.networks:
             for statistics in ("object", "picture"):
                 case = json.dumps([size, side, network, statistics])
                 command = [sys.executable, __file__, "--memory-of", case]
