@@ -283,7 +283,7 @@ def _further_inputs() -> list[io.Input]:
             default=STATISTICS_OF_OBJECT,
             advanced=True,
             tooltip="Whether the style of the object alone, or of the whole picture with it, is to be the target's. Picture is "
-            "what the papers do: a small object then changes little, and large pictures need much memory.",
+            "what the papers do: a small object then changes little.",
         ),
     ]
 
