@@ -12,12 +12,12 @@ from torch import Tensor
 
 from .color import oklab_to_srgb, srgb_to_oklab
 from .composite import composite
-from .differences import adjoint_differences, forward_differences
+from .differences import adjoint_differences, forward_differences, laplacian
 from .feature_model import TILE, FeatureModel, Features, aligned_region
 from .guidance import RING_END, is_cut_out, without_surroundings
 from .histogram import SAMPLES, histogram_loss
 from .lbfgs import minimize
-from .losses import content_loss, gradient_loss, gram_matrix, laplacian, style_loss, total_variation
+from .losses import content_loss, gradient_loss, gram_matrix, style_loss, total_variation
 from .poisson import OnStep
 from .recipes import Weights
 from .region import Region, spanned_region

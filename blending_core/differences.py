@@ -33,6 +33,11 @@ def adjoint_differences(pairs: Pairs) -> Tensor:
     return result
 
 
+def laplacian(image: Tensor) -> Tensor:
+    """Sum over the neighbours q of p that lie in the frame of f_p - f_q."""
+    return adjoint_differences(forward_differences(image))
+
+
 def pairwise(function: Callable[[Tensor, Tensor], Tensor], image: Tensor) -> Pairs:
     """`function(p, q)` of the two pixels of every pair, for example `torch.logical_xor` of a mask's pixels."""
     return (

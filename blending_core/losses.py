@@ -7,13 +7,8 @@ the sum of the mask, so that a weight means the same for a small object in a lar
 import torch
 from torch import Tensor
 
-from .differences import adjoint_differences, forward_differences, pairwise
+from .differences import forward_differences, laplacian, pairwise
 from .feature_model import Features
-
-
-def laplacian(image: Tensor) -> Tensor:
-    """Sum over the neighbours q of p that lie in the frame of f_p - f_q."""
-    return adjoint_differences(forward_differences(image))
 
 
 def gradient_loss(image: Tensor, guidance: Tensor, mask: Tensor) -> Tensor:

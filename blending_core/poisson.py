@@ -138,7 +138,7 @@ def _solve_sample(x, inside, guidance, screening, reference, conductance, tolera
         error = solver.estimate()
         first_error = first_error or error
         if report:
-            report(_logarithmic_progress(first_error, error, tolerance), error, x + solver.solution())
+            report(logarithmic_progress(first_error, error, tolerance), error, x + solver.solution())
         if iteration == max_iterations or (error <= tolerance and (is_exact or restarts == MOST_RESTARTS)):
             break
         solver.step()
@@ -157,7 +157,7 @@ def _solve_sample(x, inside, guidance, screening, reference, conductance, tolera
     return x
 
 
-def _logarithmic_progress(first: float, now: float, goal: float) -> float:
+def logarithmic_progress(first: float, now: float, goal: float) -> float:
     """Share of the way from the first error to the goal, 0..1, on the scale on which the error falls evenly."""
     if now <= goal:
         return 1.0

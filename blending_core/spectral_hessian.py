@@ -5,7 +5,6 @@ luminance, red-green and yellow-blue. There the Hessian is nearly diagonal: the 
 features respond to depends on frequency and hue far more than on the place.
 """
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .color import opponent_axes
+from .laplacian_spectrum import laplacian_eigenvectors
 from .region import spanned_region
 
 # Eigenvalues 0..8 of the Laplacian are divided here into bands: periods of about 36, 11 and 4 pixels. Fine texture, of which
@@ -49,7 +49,8 @@ class SpectralHessian:
         self.effect = effect.clamp_min(LEAST_EFFECT)
         self.stiffness, self.stiff_product = stiffness, stiff_product
         axes = [
-            _eigenvectors(span, length, inside.device) for span, length in zip(region, inside.shape[-2:], strict=True)
+            laplacian_eigenvectors(span, length, inside.device)
+            for span, length in zip(region, inside.shape[-2:], strict=True)
         ]
         (rows, self.vertical), (columns, self.horizontal) = axes
         self.eigenvalues = rows[:, None] + columns
@@ -91,18 +92,3 @@ class SpectralHessian:
     @staticmethod
     def _turned(matrix: Tensor, picture: Tensor) -> Tensor:
         return (matrix @ picture.flatten(1)).view(picture.shape)
-
-
-def _eigenvectors(span: slice, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Eigenvalues and, in columns, orthonormal eigenvectors of the Laplacian of a span of a line of pixels.
-
-    Where the span ends inside the line the next pixel is 0 (Dirichlet), at the end of the line there is none (natural).
-    """
-    count = span.stop - span.start
-    fixed = span.start > 0, span.stop < length
-    ends = sum(fixed) / 2
-    frequencies = math.pi * (torch.arange(count, dtype=torch.float64) + ends) / (count + ends)
-    places = torch.arange(count, dtype=torch.float64)[:, None]
-    vectors = torch.sin((places + 1) * frequencies) if fixed[0] else torch.cos((places + 0.5) * frequencies)
-    vectors = vectors / vectors.norm(dim=0)
-    return (2 - 2 * torch.cos(frequencies)).float().to(device), vectors.float().to(device)

@@ -6,6 +6,7 @@ from .blend import AutoBlend, PoissonBlend
 from .deep import DeepBlendStage1, DeepBlendStage2, LoadPerceptualModel, SaturationLoss
 from .detect import LoadGroundingDINO, TextToBox
 from .evaluate import CompareImages, PlotLosses
+from .gaussian_poisson import GaussianPoissonBlend
 from .mask import MaskMorphology
 from .place import PlaceObject
 from .segment import GrabCutMask, LoadSAM, SAMMask
@@ -23,6 +24,7 @@ class DeepBlendExtension(ComfyExtension):
             PlaceObject,
             AutoBlend,
             PoissonBlend,
+            GaussianPoissonBlend,
             LoadPerceptualModel,
             DeepBlendStage1,
             SaturationLoss,

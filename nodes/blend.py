@@ -100,7 +100,7 @@ class PoissonBlend(io.ComfyNode):
         progress = Progress(PROGRESS_STEPS * len(batch))
         blended = []
         for sample in batch:
-            image, _ = _blend_region(
+            image, _ = blend_region(
                 **sample, margin=fields.RING_END, blend=blend, progress=progress, finished=len(blended)
             )
             blended.append(output_image(image))
@@ -212,7 +212,7 @@ class AutoBlend(io.ComfyNode):
             if plan is None or mode != cls.AUTO_BY_FIRST_FRAME:
                 plan = auto_blend.plan_seating(**sample, mode=chosen)
             margin = auto_blend.margin(sample["mask"])
-            image, seated_mask = _blend_region(
+            image, seated_mask = blend_region(
                 **sample, margin=margin, blend=blend, progress=progress, finished=len(images)
             )
             images.append(output_image(image))
@@ -248,10 +248,10 @@ def _summary(reports: list[str]) -> str:
     return ", ".join(f"{mode} in {modes.count(mode)} of {len(modes)} frames" for mode in dict.fromkeys(modes))
 
 
-def _blend_region(object, mask, target, margin, blend, progress, finished):
+def blend_region(object, mask, target, margin, blend, progress, finished, **images):
     """Blend one sample, after `finished` others, within the region that its mask spans and `margin` pixels around it.
 
-    Returns the picture and the mask that `blend` gives for the region, 0 around it.
+    blend: takes the parts of object, mask and target, those of further images by their names, and `on_step`. Returns the picture and the mask that `blend` gives for the region, 0 around it.
     """
     progress(PROGRESS_STEPS * finished)
     region = spanned_region(mask[0, 0] > 0, margin)
@@ -267,8 +267,9 @@ def _blend_region(object, mask, target, margin, blend, progress, finished):
             preview[part] = image
         progress(PROGRESS_STEPS * finished + step, preview)
 
+    parts = {name: image[part] for name, image in images.items()}
     result, blended_mask = target.clone(), torch.zeros_like(mask)
-    result[part], blended_mask[part] = blend(object[part], mask[part], target[part], on_step=on_step)
+    result[part], blended_mask[part] = blend(object[part], mask[part], target[part], **parts, on_step=on_step)
     return result, blended_mask
 
 

@@ -124,6 +124,16 @@ CONTRACT = {
         {},
         {"image": "IMAGE"},
     ),
+    "DeepBlend_GaussianPoisson": (
+        {
+            "object": IMAGE,
+            "mask": MASK,
+            "target": IMAGE,
+            "color_weight": ("FLOAT", number(1.0, 0.1, 10.0)),
+        },
+        {"guide": IMAGE},
+        {"image": "IMAGE"},
+    ),
     "DeepBlend_LoadPerceptualModel": (
         {"model": ("COMBO", choice("built-in", "vgg19-dcbb9e9d.pth"))},
         {"download": ("BOOLEAN", {"default": False})},

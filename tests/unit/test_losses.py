@@ -4,12 +4,12 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
+from deepblend.blending_core.differences import laplacian
 from deepblend.blending_core.histogram import histogram_loss, match_histogram, measure_distribution
 from deepblend.blending_core.losses import (
     content_loss,
     gradient_loss,
     gram_matrix,
-    laplacian,
     style_loss,
     total_variation,
 )
