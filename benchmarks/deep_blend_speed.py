@@ -13,8 +13,8 @@ throughput   of the machine's fastest convolution, how much a VGG evaluation rea
 chain        place, Auto Blend, stage 1 and stage 2 with the nodes' defaults, at 512 pixels.
 memory       peak beside the inputs, in a process of its own; on Linux.
 
-Networks: VGG-16 with seeded random weights, every layer with a mean of 1 on the target; VGG-19 to relu3_1 from
-../shared/models; the built-in model. Needs the tests' environment, and matplotlib for --plot.
+Networks: VGG-16 to relu4_3 and VGG-19 to relu4_1 with seeded random weights, every layer with a mean of 1 on the target; VGG-19
+to relu3_1 from ../shared/models; the built-in model. Needs the tests' environment, and matplotlib for --plot.
 """
 
 import argparse
@@ -48,8 +48,8 @@ from blending_core.recipes import PAINTING, PHOTOGRAPH, RECIPES
 from blending_core.vgg import VGG
 from transfer_sets import TRANSFER, place_inputs
 
-VGG_16, VGG_19, BUILT_IN = "vgg-16", "vgg-19", "built-in"
-NETWORKS = VGG_16, VGG_19, BUILT_IN
+VGG_16, VGG_19, DEEP_VGG_19, BUILT_IN = "vgg-16", "vgg-19", "deep-vgg-19", "built-in"
+NETWORKS = VGG_16, VGG_19, DEEP_VGG_19, BUILT_IN
 SETS = ("dib_1", "dib_3", "dib_5")
 SIZES = (256, 512, 1024, 2048)
 PUBLIC_SIZES = (256, 512)
@@ -69,9 +69,9 @@ def scene(name, size):
     return *auto_blend.seat(object_, mask, target, plan, auto_blend.Settings()), target
 
 
-def random_vgg16(target):
-    """Layers of VGG-16 to relu4_3: filters without a mean, scaled until each layer's is 1 on the target."""
-    generator, layers = torch.Generator().manual_seed(0), torchvision.models.vgg16(weights=None).features[:23]
+def with_random_weights(layers, target):
+    """The layers with filters without a mean, scaled until each layer's is 1 on the target."""
+    generator = torch.Generator().manual_seed(0)
     maps = F.interpolate(target, size=(224, 224), mode="area") - 0.45
     with torch.no_grad():
         for layer in layers:
@@ -84,6 +84,10 @@ def random_vgg16(target):
     return layers
 
 
+def named(layers):
+    return {f"features.{key}": value for key, value in layers.state_dict().items()}
+
+
 def vgg19():
     """Its weights by name, and its layers."""
     weights = load_file(TRANSFER.parents[1] / "models" / "vgg19_relu3_1" / "vgg19_relu3_1.safetensors")
@@ -94,11 +98,13 @@ def vgg19():
 
 def models_of(target):
     """By name: the feature model, and its layers for the public code, if it can take them."""
-    layers = random_vgg16(target)
+    deep_16 = with_random_weights(torchvision.models.vgg16(weights=None).features[:23], target)
+    deep_19 = with_random_weights(torchvision.models.vgg19(weights=None).features[:21], target)
     weights, layers_19 = vgg19()
     return {
-        VGG_16: (VGG({f"features.{key}": value for key, value in layers.state_dict().items()}), layers),
+        VGG_16: (VGG(named(deep_16)), deep_16),
         VGG_19: (VGG(weights), layers_19),
+        DEEP_VGG_19: (VGG(named(deep_19)), deep_19),
         BUILT_IN: (OpponentEdgeBank(), None),
     }
 
@@ -182,8 +188,12 @@ def plot(costs, path):
         for (name, network, statistics, method), cost in costs.items():
             if name == shown and statistics in ("object", "both"):
                 style = {"public": ":", "fp32": "-", "bf16": "--"}[method]
-                color = "black" if method == "public" else {VGG_16: "C0", VGG_19: "C1", BUILT_IN: "C2"}[network]
-                marker = {VGG_16: "o", VGG_19: "s", BUILT_IN: "^"}[network]
+                color = (
+                    "black"
+                    if method == "public"
+                    else {VGG_16: "C0", VGG_19: "C1", BUILT_IN: "C2", DEEP_VGG_19: "C3"}[network]
+                )
+                marker = {VGG_16: "o", VGG_19: "s", BUILT_IN: "^", DEEP_VGG_19: "v"}[network]
                 label = (
                     f"{'public code, ' if method == 'public' else ''}{network}{', bf16' if method == 'bf16' else ''}"
                 )
@@ -300,20 +310,22 @@ def measure_throughput(options):
 
 
 def measure_chain(options):
-    print("\n| set | network | precision | evaluations of both stages | CPU s | wall s |\n|---|---|---|---|---|---|")
+    print("\n| set | network | precision | evaluations of both stages | last losses | CPU s | wall s |", end="")
+    print("\n|---|---|---|---|---|---|---|")
     torch.set_num_threads(options.chain_threads)
     base = RECIPES[PHOTOGRAPH]
 
     def chain(name, model, dtype):
         image, mask, target = scene(name, 512)
-        counts = []
+        counts, losses = [], []
         for weights, keep in ((base.stage_1, base.keep_color_1), (base.stage_2, base.keep_color_2)):
             weights = weights.scaled(histogram=0, total_variation=0, saturation=0)
             image, history = deep_blend(
                 image, mask, target, image, model, Settings(weights, 30, keep, precision=dtype), blended=True
             )
             counts.append(len(history["total"]))
-        return counts
+            losses.append(f"{history['total'][-1] if dtype == torch.bfloat16 else min(history['total']):.4f}")
+        return ", ".join(map(str, counts)), ", ".join(losses)
 
     for name in options.sets:
         models = models_of(scene(name, 512)[2])
@@ -321,8 +333,11 @@ def measure_chain(options):
             model = models[network][0]
             for precision, dtype in OURS.items():
                 if dtype == torch.float32 or model.takes_bfloat16:
-                    counts, cpu, wall = timed(lambda name=name, model=model, dtype=dtype: chain(name, model, dtype))
-                    print(f"| {name} | {network} | {precision} | {counts} | {cpu:.1f} | {wall:.1f} |", flush=True)
+                    found, cpu, wall = timed(partial(chain, name, model, dtype))
+                    print(
+                        f"| {name} | {network} | {precision} | {' | '.join(found)} | {cpu:.1f} | {wall:.1f} |",
+                        flush=True,
+                    )
     torch.set_num_threads(options.threads)
 
 
