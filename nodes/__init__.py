@@ -2,7 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from .blend import AutoBlend, PoissonBlend
+from .blend import AutoBlend, MultibandBlend, PoissonBlend
 from .deep import DeepBlendStage1, DeepBlendStage2, LoadPerceptualModel, SaturationLoss
 from .detect import LoadGroundingDINO, TextToBox
 from .evaluate import CompareImages, PlotLosses
@@ -23,6 +23,7 @@ class DeepBlendExtension(ComfyExtension):
             PlaceObject,
             AutoBlend,
             PoissonBlend,
+            MultibandBlend,
             LoadPerceptualModel,
             DeepBlendStage1,
             SaturationLoss,
