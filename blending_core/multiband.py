@@ -90,7 +90,8 @@ def _blend_bands(difference: Tensor, known: Tensor, weights: list[Tensor]) -> Te
     result = weights[-1] * means[-1]
     for weight, mean, broader in zip(weights[-2::-1], means[-2::-1], means[:0:-1], strict=True):
         size = mean.shape[-2:]
-        result = expand(result, size) + weight * (mean - expand(broader, size))
+        band = (mean - expand(broader, size)).mul_(weight)
+        result = band.add_(expand(result, size))
     return result
 
 

@@ -25,7 +25,10 @@ def reduce(level: Tensor) -> Tensor:
         length = level.shape[-2]
         padded = F.pad(level, (0, 0, 3, 4 - length % 2))
         taps = [padded[..., tap : tap + 2 * reduced_length(length) - 1 : 2, :] for tap in range(5)]
-        level = ((taps[0] + taps[4] + 4 * (taps[1] + taps[3]) + 6 * taps[2]) / 16).mT
+        total = taps[2] * 6
+        for tap, weight in ((taps[0], 1), (taps[1], 4), (taps[3], 4), (taps[4], 1)):
+            total.add_(tap, alpha=weight)
+        level = total.div_(16).mT
     return level
 
 
@@ -35,9 +38,9 @@ def expand(level: Tensor, size: list[int]) -> Tensor:
         finer = level.new_empty(*level.shape[:-2], length, level.shape[-1])
         halfway, on_node = finer[..., ::2, :], finer[..., 1::2, :]
         left, middle, right = (level[..., start : start + halfway.shape[-2], :] for start in range(3))
-        halfway.copy_((left + middle) / 2)
-        count = on_node.shape[-2]
-        on_node.copy_((left[..., :count, :] + 6 * middle[..., :count, :] + right[..., :count, :]) / 8)
+        torch.add(left, middle, out=halfway).div_(2)
+        count = right.shape[-2]
+        torch.add(left[..., :count, :], right, out=on_node).add_(middle[..., :count, :], alpha=6).div_(8)
         level = finer.mT
     return level
 
@@ -48,7 +51,8 @@ def weighted_reduce(level: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     level: `[B, C, H, W]`; weight: `[B, 1, H, W]`, 0 or more. Returns the means, 0 where there is no weight, and the weight.
     """
     sums = reduce(torch.cat([level * weight, weight], 1))
-    return sums[:, :-1] / sums[:, -1:].clamp_min(torch.finfo(sums.dtype).tiny), sums[:, -1:]
+    total = sums[:, -1:]
+    return sums[:, :-1] / total.clamp_min(torch.finfo(total.dtype).tiny), total
 
 
 def fill(level: Tensor, weight: Tensor) -> Tensor:

@@ -107,6 +107,17 @@ def test_half_precision_intermediates_stay_half_precision(host, monkeypatch):
     assert torch.isfinite(result).all()
 
 
+def test_progress_goes_from_sample_to_sample(host, monkeypatch):
+    import comfy.utils
+
+    seen = []
+    monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda value, *_, **__: seen.append(value))
+    monkeypatch.setattr(comfy.utils, "PROGRESS_THROTTLE_MIN_INTERVAL", 0)
+    monkeypatch.setattr(comfy.utils, "PROGRESS_THROTTLE_MIN_PERCENT", 0)
+    host.run_node(NODE, object=random_picture(40, 50), mask=soft_mask(40, 50), target=random_picture(40, 50, 3))
+    assert list(dict.fromkeys(seen)) == [0, 100, 200, 300]
+
+
 def test_cancel_stops_before_the_next_sample(host, monkeypatch):
     import comfy.model_management
     import comfy.utils
@@ -127,7 +138,7 @@ def test_cancel_stops_before_the_next_sample(host, monkeypatch):
 
 
 def test_the_automatic_choice_is_logged_and_is_that_of_the_number(host, caplog):
-    inputs = {name: value for name, value in placed(host, "libcom_teddy").items() if name != "set"}
+    inputs = placed(host, "libcom_teddy")
     with caplog.at_level(logging.INFO):
         automatic = host.run_node(NODE, **inputs)
     assert "Multiband Blend: levels 2" in [record.getMessage() for record in caplog.records]
@@ -149,7 +160,7 @@ def test_real_pictures_have_less_of_a_seam_than_pasted(host, name):
     result = host.run_node(NODE, **inputs)
     assert torch.equal(result[mask == 0], target[mask == 0])
     inside = mask[0].numpy() > 0
-    pasted = composite(*(inputs[key].movedim(-1, 1) if key != "mask" else mask[None] for key in inputs))
+    pasted = composite(object_.movedim(-1, 1), mask[None], target.movedim(-1, 1))
     seam, seam_of_paste = (
         judge(image.numpy(), object_[0].numpy(), inside).seam for image in (result[0], pasted[0].movedim(0, -1))
     )

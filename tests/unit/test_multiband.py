@@ -115,6 +115,16 @@ def test_deep_inside_is_the_object(mask, levels):
     assert np.abs(result - OBJECT)[deep].max(initial=0) < 1e-12
 
 
+def test_what_overshoots_is_cut_off():
+    """Black and white noise without its mean goes half a unit beyond a black and a white target."""
+    noise = np.random.default_rng(1).integers(0, 2, (HEIGHT, WIDTH, 3)).astype(float)
+    target = np.repeat(np.arange(WIDTH) < 26, HEIGHT).reshape(WIDTH, HEIGHT).T[..., None] * np.ones(3)
+    result = blend(noise, MASKS["ellipse"], target, 6)
+    assert result.min() == 0
+    assert result.max() == 1
+    assert np.abs(result - blended_on_a_plane(noise, MASKS["ellipse"], target, 6)).max() < 1e-6
+
+
 def test_one_level_is_a_paste_with_a_soft_edge():
     inside = MASKS["ring with a hole"]
     weight = ramp(depth_of(inside) / 2)[..., None]
