@@ -1,4 +1,4 @@
-"""Exact Euclidean distances inside a mask."""
+"""Exact distances inside a mask."""
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ def distance_to_outside(inside: Tensor, limit: int) -> Tensor:
 
     inside: bool `[B, 1, H, W]`. Returns float32 of the same shape.
     """
-    squared = _vertical_distance(inside, limit) ** 2
+    squared = vertical_distance(inside, limit) ** 2
     columns, squared = squared, squared.clone()
     for offset in range(1, min(limit, inside.shape[-1] - 1) + 1):
         if offset**2 >= squared.max():
@@ -24,8 +24,8 @@ def distance_to_outside(inside: Tensor, limit: int) -> Tensor:
     return squared.sqrt().clamp_max(limit)
 
 
-def _vertical_distance(inside: Tensor, limit: int) -> Tensor:
-    """Distance to the nearest pixel outside in the same column, at most `limit`."""
+def vertical_distance(inside: Tensor, limit: int) -> Tensor:
+    """`distance_to_outside`, if only pixels of the same column count."""
     rows = torch.arange(inside.shape[-2], dtype=torch.float32, device=inside.device)[:, None].expand_as(inside)
     far = inside.shape[-2] + limit
     above = torch.where(inside, torch.full_like(rows, -far), rows).cummax(-2).values

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from .blend import AutoBlend, PoissonBlend
+from .blend import AutoBlend, MultibandBlend, PoissonBlend
 from .deep import DeepBlendStage1, DeepBlendStage2, LoadPerceptualModel, SaturationLoss
 from .detect import LoadGroundingDINO, TextToBox
 from .evaluate import CompareImages, PlotLosses
@@ -25,6 +25,7 @@ class DeepBlendExtension(ComfyExtension):
             AutoBlend,
             PoissonBlend,
             GaussianPoissonBlend,
+            MultibandBlend,
             LoadPerceptualModel,
             DeepBlendStage1,
             SaturationLoss,

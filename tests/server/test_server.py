@@ -134,6 +134,11 @@ CONTRACT = {
         {"guide": IMAGE},
         {"image": "IMAGE"},
     ),
+    "DeepBlend_Multiband": (
+        {"object": IMAGE, "mask": MASK, "target": IMAGE, "levels": ("INT", number(0, 0, 12))},
+        {},
+        {"image": "IMAGE"},
+    ),
     "DeepBlend_LoadPerceptualModel": (
         {"model": ("COMBO", choice("built-in", "vgg19-dcbb9e9d.pth"))},
         {"download": ("BOOLEAN", {"default": False})},
