@@ -25,7 +25,7 @@ class DeepBlendExtension(ComfyExtension):
 
             register_pan(MAIN_REGISTRY)
         except Exception as error:
-            logger.info("DeepBlend: Load Upscale Model will not read PAN files, since spandrel cannot be used (%s)", error)
+            logger.info("DeepBlend: files of PAN cannot be loaded, since spandrel cannot be used (%s)", error)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [
