@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from .weights import described, is_array
 
 NEGATIVE_SLOPE = 0.2  # of all rectifications
+DIVERGENCE_MARGIN = 4  # pixels of the picture that goes in
 ACCEPTED = "weights of PAN with its authors' names (conv_first.weight, SCPA_trunk.0.conv1_a.weight, ...) are accepted"
 NAMES = re.compile(
     r"(conv_first|trunk_conv|upconv[12]|att[12]\.conv|HRconv[12]|conv_last|SCPA_trunk\.\d+\.PAConv\.k2)\.(weight|bias)"
@@ -82,7 +83,11 @@ class PAN(nn.Module):
         return math.prod(self.factors)
 
     def forward(self, picture: Tensor) -> Tensor:
-        """Enlarge `[B, 3, H, W]` in 0..1 to `[B, 3, scale * H, scale * W]`, which can lie a little outside of 0..1."""
+        """Enlarge `[B, 3, H, W]` in 0..1 to `[B, 3, scale * H, scale * W]`, which can lie a little outside of 0..1.
+
+        Raises:
+            ValueError: if the picture does not have three channels.
+        """
         if picture.shape[1] != 3:
             raise ValueError(
                 f"the picture has {picture.shape[1]} channels where PAN takes the 3 of RGB; split its alpha channel off before"
@@ -95,7 +100,20 @@ class PAN(nn.Module):
             )
             maps = convolution(F.interpolate(maps, scale_factor=factor, mode="nearest"))
             maps = rectified(refinement(rectified(attention(maps))))
-        return self.conv_last(maps) + _bilinear(picture, self.scale)
+        return self._plausible(self.conv_last(maps)) + _bilinear(picture, self.scale)
+
+    def _plausible(self, detail: Tensor) -> Tensor:
+        """What is added to the picture, and nothing where the network has diverged, nor close to there.
+
+        On glints a few pixels wide the published weights can give values of 10^8, and noise is all that can be seen. From
+        one picture in 0..1 to another no detail is larger than 1; that of Set5 and Set14 is not.
+        """
+        diverged = ~(detail.abs().amax(1, keepdim=True) <= 1)  # in half precision it may be no number at all
+        if diverged.any():
+            reach = DIVERGENCE_MARGIN * self.scale
+            near = F.max_pool2d(diverged.to(detail), 2 * reach + 1, stride=1, padding=reach) > 0
+            detail = torch.where(near, torch.zeros_like(detail), detail)
+        return detail
 
     def _restores(self, scale: int) -> float:
         """By what factor the squared error of bilinear enlargement is larger, on a disc that was reduced; at this scale."""

@@ -31,6 +31,8 @@ def random_weights(stages, channels=8, branch=3, finer_channels=5, blocks=2, see
         weights[f"{name}.weight"] = spread * torch.randn(out, into, side, side, generator=generator)
         if name in shapes:
             weights[f"{name}.bias"] = 0.1 * torch.randn(out, generator=generator)
+    for kind in ("weight", "bias"):
+        weights[f"conv_last.{kind}"] *= 0.02  # for details smaller than 1, as real ones are
     return weights
 
 

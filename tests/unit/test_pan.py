@@ -75,6 +75,26 @@ def test_loading_leaves_the_random_numbers_alone_and_asks_for_no_gradient(stages
     assert not any(value.requires_grad for value in network.parameters())
 
 
+@pytest.mark.parametrize("stages", [1, 2])
+@pytest.mark.parametrize("precision", [torch.float32, torch.float16])
+def test_where_the_network_diverges_the_picture_is_enlarged_bilinearly(stages, precision):
+    """Weights this large make a light pixel do what glints do to the published ones."""
+    weights = random_weights(stages)
+    for name in weights:
+        if name.startswith(("conv_first", "SCPA_trunk", "trunk_conv")) or name.endswith("bias"):
+            weights[name].zero_()
+    weights["conv_first.weight"][:, :, 1, 1] = 2e4
+    network = PAN(weights).to(precision)
+    picture = torch.zeros(2, 3, 24, 24, dtype=precision)
+    picture[0] = 3e-5
+    picture[1, :, 12, 12] = 1
+    result = network(picture)
+    expected = np.stack([bilinear(frame.double().numpy(), network.scale) for frame in picture])
+    np.testing.assert_allclose(result[1].double().numpy(), expected[1], rtol=0, atol=1e-3)
+    detail = np.abs(result[0].double().numpy() - expected[0])
+    assert detail.max() < 1 and (detail > 1e-4).mean() > 0.5, "where it does not diverge the details are kept"
+
+
 def test_every_picture_of_a_batch_is_enlarged_by_itself():
     network = PAN(random_weights(stages=2))
     batch = torch.rand(3, 3, 9, 12, generator=torch.Generator().manual_seed(0))
