@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from .feature_model import FeatureModel, Features, calibration_picture
 from .region import Region
 from .vgg_region import VGGRegionPass
+from .weights import described, is_array
 
 # Convolutions in each block; pooling halves the picture between blocks. Layer i of the network is `features.i`.
 BLOCKS = {"VGG-16": (2, 2, 3, 3, 3), "VGG-19": (2, 2, 4, 4, 4)}
@@ -140,19 +141,9 @@ def _layer_names(architecture: str) -> dict[int, str]:
 
 
 def _check_convolution(place: int, weight: object, bias: object, channels: int) -> None:
-    if not _is_array(weight) or weight.dim() != 4 or tuple(weight.shape[1:]) != (channels, 3, 3):
+    if not is_array(weight) or weight.dim() != 4 or tuple(weight.shape[1:]) != (channels, 3, 3):
         raise ValueError(
-            f"features.{place}.weight is {_described(weight)} where [filters, {channels}, 3, 3] belongs; {ACCEPTED}"
+            f"features.{place}.weight is {described(weight)} where [filters, {channels}, 3, 3] belongs; {ACCEPTED}"
         )
-    if not _is_array(bias) or tuple(bias.shape) != (len(weight),):
-        raise ValueError(f"features.{place}.bias is {_described(bias)} where [{len(weight)}] belongs; {ACCEPTED}")
-
-
-def _is_array(value: object) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point()
-
-
-def _described(value: object) -> str:
-    if isinstance(value, Tensor):
-        return f"{list(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
-    return "missing" if value is None else f"a {type(value).__name__}"
+    if not is_array(bias) or tuple(bias.shape) != (len(weight),):
+        raise ValueError(f"features.{place}.bias is {described(bias)} where [{len(weight)}] belongs; {ACCEPTED}")

@@ -1,5 +1,7 @@
 """The nodes that ComfyUI sees."""
 
+import logging
+
 from comfy_api.latest import ComfyExtension, io
 
 from .blend import AutoBlend, MultibandBlend, PoissonBlend
@@ -11,8 +13,21 @@ from .mask import MaskMorphology
 from .place import PlaceObject
 from .segment import GrabCutMask, LoadSAM, SAMMask
 
+logger = logging.getLogger(__name__)
+
 
 class DeepBlendExtension(ComfyExtension):
+    async def on_load(self) -> None:
+        # ComfyUI's own upscaling needs spandrel, but our nodes do not: whatever is wrong with it must not stop them.
+        try:
+            from spandrel import MAIN_REGISTRY
+
+            from .pan_upscaling import register_pan
+
+            register_pan(MAIN_REGISTRY)
+        except Exception as error:
+            logger.info("DeepBlend: files of PAN cannot be loaded, since spandrel cannot be used (%s)", error)
+
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [
             LoadGroundingDINO,

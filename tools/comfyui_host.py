@@ -31,7 +31,6 @@ UNUSED_REQUIREMENTS = {
     "comfyui-workflow-templates",
     "kornia",
     "pyopengl",
-    "spandrel",
     "torch",
     "torchaudio",
     "torchvision",

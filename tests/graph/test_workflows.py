@@ -25,22 +25,26 @@ def photographs(host):
 
 @pytest.fixture
 def random_networks(host):
-    """Networks that find nothing, under the names of the published ones, for the workflows that need files."""
+    """Networks that find nothing and a PAN that sharpens, under the names of the published ones, for the workflows that
+    need files."""
     import folder_paths
 
     from grounding_dino_networks import tiny_vocabulary, tiny_weights
+    from pan_networks import fitted_weights
     from sam_networks import tiny_sam_weights
 
     models = Path(folder_paths.models_dir)
-    for name in ("grounding-dino", "sams"):
+    for name in ("grounding-dino", "sams", "upscale_models"):
         (models / name).mkdir(parents=True, exist_ok=True)
     detector = models / "grounding-dino" / "groundingdino_swint_ogc.pth"
     segmenter = models / "sams" / "sam_vit_b_01ec64.pth"
     torch.save({"model": tiny_weights()}, detector)
     vocabulary = tiny_vocabulary(detector.parent)
     torch.save(tiny_sam_weights(), segmenter)
+    pan = models / "upscale_models" / "PANx2_DF2K.pth"
+    torch.save(fitted_weights(2), pan)
     yield
-    for path in (detector, vocabulary, segmenter):
+    for path in (detector, vocabulary, segmenter, pan):
         path.unlink()
 
 
@@ -147,6 +151,37 @@ def test_workflow_moves_the_patch_and_nothing_else(host, photographs, name, save
     middle_y, middle_x = (top + bottom) // 2, (left + right) // 2
     patch = result[middle_y - 20 : middle_y + 20, middle_x - 20 : middle_x + 20].mean((0, 1))
     assert patch[2] > patch[0] + 10  # the patch is blue, wood is not, and tissue only a little
+
+
+def test_workflow_with_pan_changes_the_object_and_nothing_else(host, photographs, random_networks):
+    prompt = load(WORKFLOWS / "api" / "refine_with_pan.json")
+    blended, mask, enlarged, refined = host.run_graph(prompt, ["12", 0], ["12", 1], ["18", 0], ["19", 0])
+    inside = mask[..., None] > 0
+    assert 0.05 < inside.float().mean() < 0.1
+    assert torch.equal(refined.where(~inside, 0), blended.where(~inside, 0))
+    assert torch.equal(refined[mask == 1], enlarged[mask == 1])
+    assert (refined - blended)[mask == 1].abs().mean() > 1 / 255
+    edge = inside[..., 0] & (mask < 1)
+    mixed = enlarged[edge] * mask[edge][:, None] + blended[edge] * (1 - mask[edge][:, None])
+    torch.testing.assert_close(refined[edge], mixed)
+
+
+def test_workflow_with_pan_takes_pictures_of_any_size(host, photographs, random_networks):
+    """An odd size cannot be halved: the picture that comes back is fitted to the one that it was."""
+    prompt = load(WORKFLOWS / "api" / "refine_with_pan.json")
+    prompt["2"] = {
+        "class_type": "ImageScale",
+        "inputs": {
+            "image": torch.from_numpy(skimage.data.coffee())[None].float() / 255,
+            "upscale_method": "area",
+            "width": 301,
+            "height": 201,
+            "crop": "disabled",
+        },
+    }
+    blended, mask, refined = host.run_graph(prompt, ["12", 0], ["12", 1], ["19", 0])
+    assert refined.shape == blended.shape == (1, 201, 301, 3)
+    assert torch.equal(refined[mask == 0], blended[mask == 0])
 
 
 def test_workflow_finds_and_moves_what_the_prompt_names(host, photographs, linked):

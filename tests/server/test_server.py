@@ -251,7 +251,15 @@ def test_every_node_explains_itself(object_info, node):
 
 
 @pytest.mark.parametrize(
-    "name", ["auto_transfer", "object_transfer", "paper_recipe", "poisson_transfer", "text_to_object_transfer"]
+    "name",
+    [
+        "auto_transfer",
+        "object_transfer",
+        "paper_recipe",
+        "poisson_transfer",
+        "refine_with_pan",
+        "text_to_object_transfer",
+    ],
 )
 def test_templates_are_listed_and_served(server, name):
     assert name in server.get("/workflow_templates")["ComfyUI-DeepBlend"]
