@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     write_csv(options.output / "results.csv", rows, ("set", "sample", "method", *COLUMNS))
     pictures = write_sheets(results, options.output) + write_plots(rows, options.output)
 
-    masks = "" if options.no_masks else evaluate_masks.evaluate(options.output)
+    masks, mask_pictures = ("", []) if options.no_masks else evaluate_masks.evaluate(options.output)
     facts = [
         f"{len(results)} samples of the sets {', '.join(dict.fromkeys(row['set'] for row in rows))}, long side at most "
         f"{options.long_side} pixels",
@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
         f"torch {torch.__version__}, OpenCV {cv2.__version__}, Python {platform.python_version()}, {platform.machine()}; "
         f"pictures at once: {options.workers}, one thread each",
     ]
-    text = report(rows, facts, not_run, masks, pictures)
+    text = report(rows, facts, not_run, masks, [*pictures, *mask_pictures])
     (options.output / "report.md").write_text(text, encoding="utf-8")
     print(f"{options.output / 'report.md'} has the figures")
     return 0

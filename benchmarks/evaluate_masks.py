@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 import deepblend_package  # noqa: F401
-from evaluation_pictures import contact_sheet, with_edge
+from evaluation_pictures import with_edge, write_sheet
 from ground_truth import FAMILIES
 from published_tables import markdown
 from segmenters import SEGMENTERS, Box, NotRunError, box_iou
@@ -111,9 +111,9 @@ def measure_mask(found: np.ndarray, item: Item) -> dict[str, float]:
     return {**fit, "share_inside": float(inside)}
 
 
-def evaluate(output: Path) -> str:
-    """Run all segmenters whose weights are there; writes masks.csv and masks.png into the folder. Returns the section of the
-    report."""
+def evaluate(output: Path) -> tuple[str, list[str]]:
+    """Run all segmenters whose weights are there; writes masks.csv and contact sheets into the folder. Returns the section of
+    the report and the names of the sheets."""
     objects, rows, labels, not_run = items(), [], {}, {}
     pictures = [{"given": with_edge(item.image, _given(item))} for item in objects]
     for key, (make, words) in SEGMENTERS.items():
@@ -138,8 +138,12 @@ def evaluate(output: Path) -> str:
         writer.writerows(
             {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in row.items()} for row in rows
         )
-    contact_sheet(pictures, [item.name for item in objects]).save(output / "masks.png")
-    return section(rows, labels, not_run)
+    files = []
+    for group in DESCRIPTIONS:
+        chosen = [index for index, item in enumerate(objects) if item.group == group]
+        cells, names = [pictures[index] for index in chosen], [objects[index].name for index in chosen]
+        files += write_sheet(cells, names, output, f"masks_{group.replace(' ', '_')}")
+    return section(rows, labels, not_run), files
 
 
 def _given(item):
@@ -187,7 +191,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("output", "evaluation"), metavar="FOLDER")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
-    print(evaluate(options.output))
+    print(evaluate(options.output)[0])
 
 
 if __name__ == "__main__":

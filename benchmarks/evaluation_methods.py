@@ -29,7 +29,6 @@ from transfer_sets import SHARED
 
 EVALUATIONS = 30  # of the losses in each deep stage at most, the nodes' default
 SCREENING = 16.0  # the mild color_fidelity of Poisson Blend
-LEVELS = 5  # of multiband blending
 PAN_REACH = 48  # pixels; more than any pixel of the picture has an effect on PAN's result
 CLONE_BORDER = 2  # pixels around the picture that cv2.seamlessClone needs outside of the mask
 
@@ -100,9 +99,10 @@ def poisson(mixed: bool = False, screening: float = 0.0) -> Blend:
 
 
 def multiband(object_: Tensor, mask: Tensor, target: Tensor) -> Tensor:
-    from deepblend.blending_core.multiband import multiband_blend
+    from deepblend.blending_core.multiband import automatic_levels, multiband_blend
 
-    return composite(multiband_blend(object_, mask, target, LEVELS), mask, target)
+    levels = automatic_levels(object_, mask, target)
+    return composite(multiband_blend(object_, mask > 0, target, levels), mask, target)
 
 
 def gaussian_poisson(object_: Tensor, mask: Tensor, target: Tensor) -> Tensor:
@@ -191,7 +191,9 @@ METHODS = {
         lambda _: poisson(screening=SCREENING),
     ),
     "multiband": Method(
-        "multiband", f"Laplacian pyramids of {LEVELS} levels (Burt and Adelson 1983)", lambda _: multiband
+        "multiband",
+        "Laplacian pyramids (Burt and Adelson 1983), the number of levels chosen automatically",
+        lambda _: multiband,
     ),
     "gaussian_poisson": Method(
         "Gaussian-Poisson",

@@ -30,13 +30,19 @@ def write_sheets(results: Sequence[Result], folder: Path) -> list[str]:
         by_set.setdefault(result.sample.set_name, []).append(result)
     names = []
     for set_name, members in by_set.items():
-        pages = [members[start : start + ROWS_A_SHEET] for start in range(0, len(members), ROWS_A_SHEET)]
-        for number, page in enumerate(pages, 1):
-            names.append(f"{set_name}_{number}.png" if len(pages) > 1 else f"{set_name}.png")
-            contact_sheet([_cells(result) for result in page], [result.sample.name for result in page]).save(
-                folder / names[-1]
-            )
+        rows = [_cells(result) for result in members]
+        names += write_sheet(rows, [result.sample.name for result in members], folder, set_name)
     return names
+
+
+def write_sheet(rows: Sequence[dict[str, np.ndarray]], names: Sequence[str], folder: Path, title: str) -> list[str]:
+    """Contact sheets of a few rows each, "title.png" if one is enough; the names of the files."""
+    starts = range(0, len(rows), ROWS_A_SHEET)
+    files = [f"{title}_{number}.png" if len(starts) > 1 else f"{title}.png" for number in range(1, len(starts) + 1)]
+    for start, file in zip(starts, files, strict=True):
+        page = slice(start, start + ROWS_A_SHEET)
+        contact_sheet(rows[page], names[page]).save(folder / file)
+    return files
 
 
 def contact_sheet(rows: Sequence[dict[str, np.ndarray]], names: Sequence[str]) -> Image.Image:
