@@ -68,8 +68,9 @@ def _fitted(picture):
 
 
 def with_edge(picture: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """The picture with the pixels along the mask's edge, those inside, in one colour."""
-    edge = inside & ~ndimage.binary_erosion(inside, border_value=1)
+    """The picture with the pixels along the mask's edge, those inside, in one colour; as many as are a pixel of a cell."""
+    width = -(-max(inside.shape) // CELL)
+    edge = inside & ~ndimage.binary_erosion(inside, iterations=width, border_value=1)
     return np.where(edge[..., None], np.uint8(EDGE), picture)
 
 
