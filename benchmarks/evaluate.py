@@ -1,6 +1,6 @@
 """Methods, sets of pictures and measures: everything that is compared, in one run with one report.
 
-    python benchmarks/evaluate.py [--methods KEY ...] [--sets SET ...] [--long-side 256] [--model FILE] [--output FOLDER]
+    python benchmarks/evaluate.py [--methods KEY ...] [--sets SET ...] [--long-side 320] [--model FILE] [--output FOLDER]
 
 Writes into the folder: results.csv, a row for each method and sample; masks.csv, a row for each segmenter and object;
 report.md; a contact sheet or more for each set; plots. Methods and sets are chosen by name or with wildcards:
@@ -86,7 +86,7 @@ def _parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", nargs="+", default=["*"], metavar="KEY", help=", ".join(METHODS))
     parser.add_argument("--sets", nargs="+", default=list(DESCRIPTIONS), metavar="SET", help=", ".join(DESCRIPTIONS))
-    parser.add_argument("--long-side", type=int, default=256, help="pixels; larger pictures are reduced to it")
+    parser.add_argument("--long-side", type=int, default=320, help="pixels; larger pictures are reduced to it")
     parser.add_argument("--model", type=Path, metavar="FILE", help="weights of VGG-19 or VGG-16")
     parser.add_argument("--output", type=Path, default=Path("output", "evaluation"), metavar="FOLDER")
     parser.add_argument("--workers", type=int, default=_processors(), help="pictures at once, one thread each")

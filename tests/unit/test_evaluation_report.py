@@ -78,10 +78,14 @@ def test_markdown():
 
 
 def test_report_names_what_was_not_run_and_what_each_column_is():
-    values = {"truth_psnr": 20.0, "seam_gradient": 0.1, "seam_saturation": 0.1, "color_distance": 0.0}
-    text = report([row("paste", **values)], ["a fact"], {"`deep_pan`": "no weights"}, "## Masks", ["outline.png"])
+    seam = {"seam_gradient": 0.1, "seam_saturation": 0.1, "color_distance": 0.0}
+    made = row("paste", truth_psnr=20.0, truth_mask_psnr=21.0, target_psnr=22.0, source_psnr=23.0, **seam)
+    real = row("paste", "paintings", target_psnr=24.0, source_psnr=25.0, **seam)
+    text = report([made, real], ["a fact"], {"`deep_pan`": "no weights"}, "## Masks", ["outline.png"])
     assert "- `deep_pan`: no weights" in text
     assert "- a fact" in text
     assert "![outline.png](outline.png)" in text
     assert "PSNR, truth |" in text
-    assert "| Copy and Paste | 17.98 | 0.57 | 866.41 | `paste` | 20.00 | – | – |" in text
+    rest = " | – | – | "
+    readings = rest.join(["20.00", "21.00", "24.00", "25.00"])
+    assert f"| Copy and Paste | 17.98 | 0.57 | 866.41 | `paste` | {readings} | – | – |" in text
