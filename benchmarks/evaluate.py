@@ -48,6 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
+    if not chosen:
+        print(f"--sets: there are no pictures of {', '.join(options.sets)} on this machine", file=sys.stderr)
+        return 2
     absent = {key for key in keys if METHODS[key].needs_pan and networks.pan is None}
     not_run = {
         f"`{key}`": "the weights PANx2_DF2K.pth are not in models/pan of the shared folder"

@@ -62,10 +62,17 @@ def test_all_but_the_times_is_the_same_again(tmp_path):
     assert (tmp_path / "first" / "margin.png").read_bytes() == (tmp_path / "second" / "margin.png").read_bytes()
 
 
+def test_without_any_picture_there_is_no_report(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(evaluate, "samples", lambda patterns, long_side: [])
+    assert evaluate.main(["--methods", "paste", "--sets", "paintings", "--output", str(tmp_path / "output")]) == 2
+    assert "no pictures" in capsys.readouterr().err
+    assert not (tmp_path / "output").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--sets", "margn"], "--sets: margn means no sample"),
+        (["--methods", "paste", "--sets", "margn"], "--sets: margn means no sample"),
         (["--methods", "posson"], "--methods: posson means no method"),
         (["--long-side", "20"], "--long-side is at least 64"),
         (["--model", "nowhere.pth"], "nowhere.pth"),
