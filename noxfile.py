@@ -1,4 +1,7 @@
-"""Development tasks: `nox -s demo`, `serve`, `tests`, `matrix`, `bench`, `lint`. Each makes the environment that it needs."""
+"""Development tasks: `nox -s demo`, `serve`, `tests`, `matrix`, `bench`, `evaluate`, `lint`.
+
+Each makes the environment that it needs.
+"""
 
 import sys
 from pathlib import Path
@@ -102,6 +105,13 @@ def bench(session: nox.Session) -> None:
     if not session.posargs:
         session.run("python", "benchmarks/poisson_speed.py")
     session.run("python", "benchmarks/deep_blend_speed.py", *(session.posargs or ["--plot", "benchmarks/cost.png"]))
+
+
+@nox.session
+def evaluate(session: nox.Session) -> None:
+    """Compare all methods on all sets of pictures, a quarter of an hour; after -- the options of benchmarks/evaluate.py."""
+    install_pack(session, "matplotlib")
+    session.run("python", "benchmarks/evaluate.py", *session.posargs)
 
 
 @nox.session
