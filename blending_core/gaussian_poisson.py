@@ -123,9 +123,9 @@ def _wanted_laplacian(object: Tensor, inside: Tensor, color: Tensor, leave_surro
 
 def _blurred(image: Tensor) -> Tensor:
     """G, which is (1 - NEIGHBOUR * Laplacian of a row) times the same of a column."""
+    image = image.clone()
     for axis in (2, 3):
         step = image.diff(dim=axis)
-        image = image.clone()
         image.narrow(axis, 0, image.shape[axis] - 1).add_(step, alpha=NEIGHBOUR)
         image.narrow(axis, 1, image.shape[axis] - 1).sub_(step, alpha=NEIGHBOUR)
     return image
@@ -151,12 +151,13 @@ def _solve_region(guide: Tensor, inside: Tensor, wanted: Tensor, color: Tensor, 
     free = inside.to(color)
 
     def normal_product(change):
-        return free * (laplacian(laplacian(change)) + color_weight * _blurred(free * _blurred(change)))
+        product = laplacian(laplacian(change))
+        return product.add_(_blurred(_blurred(change).mul_(free)), alpha=color_weight).mul_(free)
 
     picture = torch.where(inside, guide, color)
     missing = laplacian(wanted - laplacian(picture))
     residual = free * (missing + color_weight * _blurred(free * (guide - _blurred(picture))))
-    direction, square = residual, _dot(residual, residual)
+    direction, square = residual.clone(), _dot(residual, residual)
     first = None
     for iteration in range(MOST_ITERATIONS):
         # A smooth error, of which the Laplacian sees nothing, leaves color_weight times as large a residual.
@@ -169,10 +170,10 @@ def _solve_region(guide: Tensor, inside: Tensor, wanted: Tensor, color: Tensor, 
         image = normal_product(direction)
         # Where a channel is solved exactly both are 0.
         length = square / _dot(direction, image).clamp_min(torch.finfo(square.dtype).tiny)
-        picture = picture + length * direction
-        residual = residual - length * image
+        picture.addcmul_(length, direction)
+        residual.addcmul_(length, image, value=-1)
         before, square = square, _dot(residual, residual)
-        direction = residual + square / before.clamp_min(torch.finfo(square.dtype).tiny) * direction
+        direction.mul_(square / before.clamp_min(torch.finfo(square.dtype).tiny)).add_(residual)
     return picture
 
 
