@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from make_locales import english_texts
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 LOCALES = CHECKOUT / "locales"
 
@@ -40,6 +42,10 @@ def test_english_texts_are_those_of_the_schemas(nodes):
         assert list(entry["outputs"]) == [str(place) for place in range(len(info["output"]))]
         assert [output["name"] for output in outputs] == info["output_name"]
         assert [output.get("tooltip") for output in outputs] == info["output_tooltips"]
+
+
+def test_the_command_writes_the_english_texts(server):
+    assert english_texts(server.get("/object_info")) == texts("en")
 
 
 def test_translations_are_served(server):
