@@ -237,7 +237,7 @@ def _recipe_input() -> io.Input:
         options=[PHOTOGRAPH, PAINTING, PUBLISHED_LOOK],
         default=PHOTOGRAPH,
         tooltip="The weights to begin with. Photograph lets light and colour settle and leaves detail alone. Painting gives "
-        "the object brushwork and keeps its hue. Published look recolours it boldly, as the pictures of the paper.",
+        "the object the target's look and keeps it recognisable. Published look recolours it boldly, as the pictures of the paper.",
     )
 
 
