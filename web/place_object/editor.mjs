@@ -1,0 +1,267 @@
+// One node's placement: what is shown, read from its widgets and from what has run, and how gestures change it.
+
+import { app } from "../../../scripts/app.js";
+import { draw } from "./drawing.mjs";
+import { connectGestures } from "./gestures.mjs";
+import { layOut } from "./layout.mjs";
+import { buildPanel } from "./panel.mjs";
+import { outlineOf, PictureShelf } from "./pictures.mjs";
+import { fileUrl, isWired, outputsOf, shownPicture } from "./upstream.mjs";
+
+const NAMES = ["x", "y", "scale", "rotation", "flip"];
+const START = { x: 0.5, y: 0.5, scale: 1, rotation: 0, flip: false };
+const FIXED_BY_BOX = ["x", "y", "scale"];
+const CHANGED_BY = { move: ["x", "y"], scale: ["scale"], rotate: ["rotation"] };
+const PLACES = 5; // decimals of a value, as the node rounds them
+const DENSEST = 2; // canvas pixels per CSS pixel of the screen
+
+export class Editor {
+  constructor(node) {
+    this.node = node;
+    this.widgets = Object.fromEntries(NAMES.map((name) => [name, node.widgets.find((each) => each.name === name)]));
+    this.panel = buildPanel();
+    this.root = this.panel.root;
+    this.shelf = new PictureShelf();
+    this.run = null; // what the node's last run says of its pictures
+    this.shownAtRun = {}; // what upstream nodes showed then
+    this.pictures = { target: null, object: null, occluder: null };
+    this.frame = null;
+    this.open = false;
+    this.refreshes = 0;
+
+    for (const name of NAMES) {
+      const callback = this.widgets[name].callback;
+      this.widgets[name].callback = (...values) => {
+        const result = callback?.apply(this.widgets[name], values);
+        this.redraw();
+        return result;
+      };
+    }
+    this.panel.flip.addEventListener("click", () => this.#asOneStep({ flip: !this.#value("flip") }));
+    this.panel.reset.addEventListener("click", () => this.reset());
+    this.endGestures = connectGestures(this.panel.canvas, this, () => app.canvas);
+    this.root.addEventListener("focus", () => {
+      document.addEventListener("pointerdown", this.#leave, true);
+      this.redraw();
+    });
+    this.root.addEventListener("blur", () => {
+      document.removeEventListener("pointerdown", this.#leave, true);
+      this.redraw();
+    });
+    this.root.addEventListener("pointerenter", () => this.refresh());
+    this.root.addEventListener("pointerleave", () => this.redraw());
+    this.sizes = new ResizeObserver(() => this.redraw());
+    this.sizes.observe(this.panel.canvas);
+  }
+
+  close() {
+    this.endGestures();
+    this.#leave({});
+  }
+
+  focus() {
+    this.root.focus({ preventScroll: true });
+  }
+
+  hasFocus() {
+    return document.activeElement === this.root;
+  }
+
+  #leave = (event) => {
+    if (event.target && this.root.contains(event.target)) return;
+    this.root.blur();
+    document.removeEventListener("pointerdown", this.#leave, true);
+  };
+
+  // Values
+
+  #isLinked(name) {
+    return (this.node.inputs ?? []).some((input) => input.widget?.name === name && input.link != null);
+  }
+
+  #value(name) {
+    const linked = this.#isLinked(name) ? this.run?.values?.[name] : undefined;
+    return linked ?? this.widgets[name].value;
+  }
+
+  /** The box that replaces x, y and scale: null if none is wired or the last run found none. */
+  #box() {
+    return (isWired(this.node, "bboxes") && this.run?.box) || null;
+  }
+
+  #fixedNames() {
+    // Before a run nobody knows whether there will be a box.
+    const byBox = isWired(this.node, "bboxes") && (!this.run || this.run.box) ? FIXED_BY_BOX : [];
+    return new Set([...byBox, ...NAMES.filter((name) => this.#isLinked(name))]);
+  }
+
+  /** Whether a kind of gesture could change nothing. */
+  isFixed(kind) {
+    const fixed = this.#fixedNames();
+    return CHANGED_BY[kind].every((name) => fixed.has(name));
+  }
+
+  change(values) {
+    const fixed = this.#fixedNames();
+    for (const [name, wanted] of Object.entries(values)) {
+      if (fixed.has(name)) continue;
+      const widget = this.widgets[name];
+      let value = wanted;
+      if (typeof value === "number") {
+        const { min = -Infinity, max = Infinity } = widget.options ?? {};
+        value = Math.min(Math.max(Number(value.toFixed(PLACES)), min), max);
+      }
+      if (widget.value === value) continue;
+      // The callback rounds to the places that the number field shows, which is coarser than a pixel of a large target.
+      widget.callback?.(value, app.canvas, this.node);
+      widget.value = value;
+    }
+    this.node.setDirtyCanvas(true, false);
+    this.redraw();
+  }
+
+  begin() {
+    if (this.open) return;
+    this.open = true;
+    app.canvas.emitBeforeChange();
+  }
+
+  end() {
+    if (!this.open) return;
+    this.open = false;
+    app.canvas.emitAfterChange();
+  }
+
+  #asOneStep(values) {
+    this.endGestures();
+    this.begin();
+    this.change(values);
+    this.end();
+  }
+
+  reset() {
+    this.#asOneStep(START);
+  }
+
+  // Pictures
+
+  /** Look what upstream nodes and the last run show now. */
+  async refresh() {
+    if (!this.node.graph) return;
+    const shown = { source: shownPicture(this.node, "source"), target: shownPicture(this.node, "target") };
+    const run = outputsOf(this.node)?.placement?.[0];
+    if (run && JSON.stringify(run) !== JSON.stringify(this.run)) {
+      this.run = run;
+      this.shownAtRun = shown;
+    }
+    // A picture that was exchanged upstream since the run is shown at once, as it is.
+    const isOfRun = (name) => this.run && (!shown[name] || shown[name] === this.shownAtRun[name]);
+    const urls = {
+      target: isOfRun("target") ? fileUrl(this.run.target.file) : shown.target,
+      object: isOfRun("source") ? this.run.object && fileUrl(this.run.object.file) : shown.source,
+      occluder: isOfRun("target") && this.run.occluder ? fileUrl(this.run.occluder) : null,
+    };
+    const key = JSON.stringify(urls);
+    if (key === this.shownKey) return this.redraw();
+
+    const refresh = ++this.refreshes;
+    this.shelf.keep(Object.values(urls));
+    const names = Object.keys(urls);
+    const loaded = await Promise.all(names.map((name) => urls[name] && this.shelf.get(urls[name])));
+    if (refresh !== this.refreshes) return;
+    const pictures = Object.fromEntries(names.map((name, index) => [name, loaded[index] || null]));
+    if (this.run && names.some((name) => urls[name] && !pictures[name])) {
+      this.run = null; // its files are gone, as after a restart of ComfyUI
+      delete outputsOf(this.node)?.placement;
+      return this.refresh();
+    }
+    this.shownKey = key;
+    this.pictures = {
+      target: pictures.target && { ...pictures.target, ...(isOfRun("target") ? this.run.target.size : {}) },
+      object: pictures.object && (isOfRun("source") ? this.#cutOut(pictures.object) : this.#whole(pictures.object)),
+      occluder: pictures.occluder && { image: pictures.occluder.image, outline: outlineOf(pictures.occluder.image) },
+    };
+    this.redraw();
+  }
+
+  #cutOut({ image }) {
+    const { source, object, mask_box: box } = this.run;
+    return { image, source, crop: object.crop, box, isCutOut: true };
+  }
+
+  #whole({ image, width, height }) {
+    const whole = { x: 0, y: 0, width, height };
+    return { image, source: { width, height }, crop: whole, box: whole, isCutOut: !isWired(this.node, "mask") };
+  }
+
+  // Drawing
+
+  /** What is to be seen now; without a target there is nothing to place the object on. */
+  scene() {
+    const { target, object, occluder } = this.pictures;
+    const placement = Object.fromEntries(NAMES.map((name) => [name, this.#value(name)]));
+    return {
+      target: target ?? { image: null, width: 4, height: 3 },
+      object: target && object,
+      occluder,
+      placement,
+      box: this.#box(),
+    };
+  }
+
+  layout() {
+    const { offsetWidth: width, offsetHeight: height } = this.panel.canvas;
+    return width && height ? layOut(this.scene(), { width, height }) : null;
+  }
+
+  redraw() {
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = null;
+      this.#draw();
+    });
+  }
+
+  #draw() {
+    const { canvas } = this.panel;
+    const layout = this.layout();
+    if (!layout || !this.node.graph) return;
+    const scene = this.scene();
+    const zoom = canvas.getBoundingClientRect().width / canvas.offsetWidth;
+    const density = Math.min(Math.max(zoom * window.devicePixelRatio, 1), DENSEST);
+    const width = Math.round(canvas.offsetWidth * density);
+    const height = Math.round(canvas.offsetHeight * density);
+    if (canvas.width !== width) canvas.width = width;
+    if (canvas.height !== height) canvas.height = height;
+    const context = canvas.getContext("2d");
+    const isInUse = this.hasFocus() || this.root.matches(":hover");
+    draw(context, scene, layout, density, isInUse && !Object.keys(CHANGED_BY).every((kind) => this.isFixed(kind)));
+    this.#describe(scene, layout);
+  }
+
+  #describe(scene, layout) {
+    const { numbers, note, flip, reset } = this.panel;
+    const fixed = this.#fixedNames();
+    flip.setAttribute("aria-pressed", String(scene.placement.flip));
+    flip.disabled = fixed.has("flip");
+    reset.disabled = NAMES.every((name) => fixed.has(name));
+    numbers.textContent = layout.landed
+      ? `${Math.round(layout.landed.x)}, ${Math.round(layout.landed.y)} px   ${Number(layout.scale.toFixed(3))}×   ` +
+        `${Number(scene.placement.rotation.toFixed(1))}°`
+      : "";
+    note.textContent = this.#note(scene);
+  }
+
+  #note({ object, box }) {
+    if (!this.pictures.target || !this.pictures.object) {
+      if (this.run && !this.run.object) return "The mask is empty.";
+      return "Shows what Load Image shows; other pictures appear after the first run.";
+    }
+    if (isWired(this.node, "bboxes")) {
+      if (!this.run) return "x, y and scale come from bboxes; run once to see where.";
+      if (box) return "x, y and scale come from bboxes.";
+    }
+    const linked = NAMES.filter((name) => this.#isLinked(name));
+    if (linked.length) return `${linked.join(", ")}: fixed by a link.`;
+    return object?.isCutOut ? "" : "Run once to see the object cut out.";
+  }
+}
