@@ -10,8 +10,8 @@ from PIL import Image
 NODE = "DeepBlend_PlaceObject"
 VIEWPORT = {"width": 1400, "height": 900}
 TIMEOUT = 60_000  # milliseconds
-# What other people's code and a fresh ComfyUI report: files of the user that do not exist yet.
-FOREIGN_ERRORS = ("404",)
+# What a fresh ComfyUI reports itself: files of the user that do not exist yet, model files that it asks the network for.
+FOREIGN_ERRORS = ("404", "Content Security Policy", "accessed before initialization")
 
 
 class EditorPage:
@@ -81,10 +81,29 @@ class EditorPage:
         self.settle()
 
     def picture(self, node_id):
-        """The picture that a node has put out, uint8 `[H, W, 3]`."""
-        file = self.run_script("id => app.nodeOutputs[id].images[0]", str(node_id))
+        """The picture that a node has put out, 0 to 255, `[H, W, 3]`."""
+        return self.file(self.run_script("id => app.nodeOutputs[id].images[0]", str(node_id)))
+
+    def file(self, file):
         data = self.page.request.get(f"{self.url}/view", params=file).body()
         return np.asarray(Image.open(BytesIO(data)).convert("RGB")).astype(float)
+
+    def upload(self, name, pixels):
+        """Put a picture, uint8 `[H, W, 3]`, into the input folder."""
+        data = BytesIO()
+        Image.fromarray(pixels).save(data, "PNG")
+        file = {"name": name, "mimeType": "image/png", "buffer": data.getvalue()}
+        answer = self.page.request.post(f"{self.url}/upload/image", multipart={"image": file, "overwrite": "true"})
+        assert answer.ok, answer.text()
+
+    def zoom(self):
+        return self.run_script("() => app.canvas.ds.scale")
+
+    def leave(self, widget):
+        """Neither pointer nor focus stay in the widget, so that it shows no handles."""
+        widget.script("root.blur()")
+        self.page.mouse.move(200, VIEWPORT["height"] - 5)
+        self.settle(300)
 
     def prompt(self, node_id=9):
         return self.run_script("async id => (await app.graphToPrompt()).output[id].inputs", str(node_id))
@@ -95,9 +114,15 @@ class EditorPage:
 
     def keep(self, name):
         """A screenshot for a person to look at."""
-        mode = "vue" if self.vue else "classic"
+        self.page.screenshot(path=self._artefact(f"{name}.png"), timeout=20_000)
+
+    def note(self, name, text):
+        """A line of a measurement, kept beside the screenshots."""
+        self._artefact(f"{name}.txt").write_text(text, encoding="utf-8")
+
+    def _artefact(self, name):
         self.artefacts.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=self.artefacts / f"{mode}_{name}.png", timeout=20_000)
+        return self.artefacts / f"{'vue' if self.vue else 'classic'}_{name}"
 
 
 class PlacementWidget:
@@ -131,16 +156,58 @@ class PlacementWidget:
 
     def to_screen(self, size, *points):
         """Where pixels of a target of this (width, height) are on the screen."""
-        left, top, width, height, css_width, css_height = self.script(
+        left, top, width, css_width, css_height = self.script(
             "const r = canvas.getBoundingClientRect();"
-            "return [r.left, r.top, r.width, r.height, canvas.offsetWidth, canvas.offsetHeight]"
+            "return [r.left, r.top, r.width, canvas.offsetWidth, canvas.offsetHeight]"
         )
         zoom, margin = width / css_width, 14
         scale = min((css_width - 2 * margin) / size[0], (css_height - 2 * margin) / size[1])
         offset = (css_width - size[0] * scale) / 2, (css_height - size[1] * scale) / 2
-        return [
-            (left + (offset[0] + x * scale) * zoom, top + (offset[1] + y * scale) * zoom) for x, y in points
-        ]
+        return [(left + (offset[0] + x * scale) * zoom, top + (offset[1] + y * scale) * zoom) for x, y in points]
+
+    def handles(self, size):
+        """Where the object's middle and its handles are on the screen: "center", and points of "scale" and "rotate"."""
+        self.page.mouse.move(*self.to_screen(size, (size[0] / 2, size[1] / 2))[0])
+        return self.script(
+            """const { layOut } = await import("/extensions/ComfyUI-DeepBlend/place_object/layout.mjs");
+            const run = app.nodeOutputs[id].placement[0], rect = canvas.getBoundingClientRect();
+            const zoom = rect.width / canvas.offsetWidth;
+            const onScreen = ({ x, y }) => [rect.left + x * zoom, rect.top + y * zoom];
+            const placement = Object.fromEntries(node.widgets.map((each) => [each.name, each.value]));
+            const object = { source: run.source, box: run.mask_box };
+            const view = { width: canvas.offsetWidth, height: canvas.offsetHeight };
+            const layout = layOut({ target: run.target.size, object, placement, box: null }, view);
+            return {
+                center: onScreen(layout.center),
+                scale: layout.handles.filter(({ kind }) => kind === "scale").map(onScreen),
+                rotate: layout.handles.filter(({ kind }) => kind === "rotate").map(onScreen),
+            };"""
+        )
+
+    def set(self, **values):
+        """As typing a number does."""
+        self.script(
+            """for (const [name, number] of Object.entries(value)) {
+                const each = node.widgets.find((widget) => widget.name === name);
+                each.value = number;
+                each.callback?.(number, app.canvas, node);
+            }""",
+            values,
+        )
+
+    def focus(self):
+        self.script("root.focus()")
+
+    def press(self, text):
+        """A button of the widget."""
+        left, top = self.script(
+            """const button = [...root.querySelectorAll("button")].find((each) => each.textContent === value);
+            const rect = button.getBoundingClientRect();
+            return [rect.left + rect.width / 2, rect.top + rect.height / 2];""",
+            text,
+        )
+        self.page.mouse.click(left, top)
+        self.page.wait_for_timeout(200)
 
     def drag(self, start, end, steps=6):
         """From a point of the screen to another."""

@@ -62,10 +62,3 @@ def editor(browser, server, request):
     context = browser.new_context(viewport=VIEWPORT, has_touch=True)
     yield EditorPage(context, server.url, request.param, ARTEFACTS)
     context.close()
-
-
-@pytest.fixture(autouse=True)
-def no_errors(editor):
-    editor.errors.clear()
-    yield
-    assert editor.errors == []
