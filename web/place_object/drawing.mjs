@@ -5,6 +5,19 @@ const LIGHT = "#ffffff";
 const DARK = "#000000b0"; // beside every light line, so that it shows on any picture
 const HANDLE = 5; // radius in CSS pixels
 
+/** The target in the size of the view, made anew when that changes: scaling a large picture in every frame is slow. */
+function scaledTarget(target, width, height) {
+  if (target.scaled?.width !== width || target.scaled?.height !== height) {
+    target.scaled = document.createElement("canvas");
+    target.scaled.width = width;
+    target.scaled.height = height;
+    const context = target.scaled.getContext("2d");
+    context.imageSmoothingQuality = "high";
+    context.drawImage(target.image, 0, 0, width, height);
+  }
+  return target.scaled;
+}
+
 let layer; // what is drawn behind an occluder is composed here first; nothing is kept in it
 
 function clearedLayer(width, height) {
@@ -86,7 +99,8 @@ export function draw(context, scene, layout, density, showHandles) {
   context.setTransform(density, 0, 0, density, 0, 0);
   context.clearRect(0, 0, context.canvas.width, context.canvas.height);
   if (target.image) {
-    context.drawImage(target.image, frame.x, frame.y, frame.width, frame.height);
+    const scaled = scaledTarget(target, Math.ceil(frame.width * density), Math.ceil(frame.height * density));
+    context.drawImage(scaled, frame.x, frame.y, frame.width, frame.height);
   } else {
     context.fillStyle = "#80808040";
     context.fillRect(frame.x, frame.y, frame.width, frame.height);

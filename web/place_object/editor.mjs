@@ -13,6 +13,7 @@ const START = { x: 0.5, y: 0.5, scale: 1, rotation: 0, flip: false };
 const FIXED_BY_BOX = ["x", "y", "scale"];
 const CHANGED_BY = { move: ["x", "y"], scale: ["scale"], rotate: ["rotation"] };
 const PLACES = 5; // decimals of a value, as the node rounds them
+const COMMIT_INTERVAL = 100; // milliseconds
 const DENSEST = 2; // canvas pixels per CSS pixel of the screen
 
 export class Editor {
@@ -22,12 +23,15 @@ export class Editor {
     this.panel = buildPanel();
     this.root = this.panel.root;
     this.shelf = new PictureShelf();
+    this.view = { width: 0, height: 0 }; // CSS pixels of the graph at zoom 1; the elements are not asked, which is slow
     this.run = null; // what the node's last run says of its pictures
     this.shownAtRun = {}; // what upstream nodes showed then
     this.pictures = { target: null, object: null, occluder: null };
     this.frame = null;
     this.open = false;
     this.refreshes = 0;
+    this.pending = {}; // values that the widgets do not have yet
+    this.commitTimer = null;
 
     for (const name of NAMES) {
       const callback = this.widgets[name].callback;
@@ -50,7 +54,11 @@ export class Editor {
     });
     this.root.addEventListener("pointerenter", () => this.refresh());
     this.root.addEventListener("pointerleave", () => this.redraw());
-    this.sizes = new ResizeObserver(() => this.redraw());
+    // Also when the node comes into view, as when its subgraph is opened.
+    this.sizes = new ResizeObserver(([{ contentRect: { width, height } }]) => {
+      this.view = { width, height };
+      this.refresh();
+    });
     this.sizes.observe(this.panel.canvas);
   }
 
@@ -81,7 +89,7 @@ export class Editor {
 
   #value(name) {
     const linked = this.#isLinked(name) ? this.run?.values?.[name] : undefined;
-    return linked ?? this.widgets[name].value;
+    return linked ?? this.pending[name] ?? this.widgets[name].value;
   }
 
   /** The box that replaces x, y and scale: null if none is wired or the last run found none. */
@@ -101,21 +109,31 @@ export class Editor {
     return CHANGED_BY[kind].every((name) => fixed.has(name));
   }
 
+  /** Show these values at once; during a gesture the node's widgets follow a little later. */
   change(values) {
     const fixed = this.#fixedNames();
     for (const [name, wanted] of Object.entries(values)) {
       if (fixed.has(name)) continue;
+      const { min = -Infinity, max = Infinity } = this.widgets[name].options ?? {};
+      const isNumber = typeof wanted === "number";
+      this.pending[name] = isNumber ? Math.min(Math.max(Number(wanted.toFixed(PLACES)), min), max) : wanted;
+    }
+    // Each change of a widget has ComfyUI draw much more than the view.
+    this.commitTimer ??= setTimeout(() => this.#commit(), COMMIT_INTERVAL);
+    this.redraw();
+  }
+
+  #commit() {
+    clearTimeout(this.commitTimer);
+    this.commitTimer = null;
+    for (const [name, value] of Object.entries(this.pending)) {
       const widget = this.widgets[name];
-      let value = wanted;
-      if (typeof value === "number") {
-        const { min = -Infinity, max = Infinity } = widget.options ?? {};
-        value = Math.min(Math.max(Number(value.toFixed(PLACES)), min), max);
-      }
       if (widget.value === value) continue;
       // The callback rounds to the places that the number field shows, which is coarser than a pixel of a large target.
       widget.callback?.(value, app.canvas, this.node);
       widget.value = value;
     }
+    this.pending = {};
     this.node.setDirtyCanvas(true, false);
     this.redraw();
   }
@@ -129,6 +147,7 @@ export class Editor {
   end() {
     if (!this.open) return;
     this.open = false;
+    this.#commit();
     app.canvas.emitAfterChange();
   }
 
@@ -210,8 +229,7 @@ export class Editor {
   }
 
   layout() {
-    const { offsetWidth: width, offsetHeight: height } = this.panel.canvas;
-    return width && height ? layOut(this.scene(), { width, height }) : null;
+    return this.view.width && this.view.height ? layOut(this.scene(), this.view) : null;
   }
 
   redraw() {
@@ -226,10 +244,9 @@ export class Editor {
     const layout = this.layout();
     if (!layout || !this.node.graph) return;
     const scene = this.scene();
-    const zoom = canvas.getBoundingClientRect().width / canvas.offsetWidth;
-    const density = Math.min(Math.max(zoom * window.devicePixelRatio, 1), DENSEST);
-    const width = Math.round(canvas.offsetWidth * density);
-    const height = Math.round(canvas.offsetHeight * density);
+    const density = Math.min(Math.max(app.canvas.ds.scale * window.devicePixelRatio, 1), DENSEST);
+    const width = Math.round(this.view.width * density);
+    const height = Math.round(this.view.height * density);
     if (canvas.width !== width) canvas.width = width;
     if (canvas.height !== height) canvas.height = height;
     const context = canvas.getContext("2d");

@@ -15,21 +15,18 @@ const rounded = (value, places) => Number(value.toFixed(places));
 const angleOf = (point) => (Math.atan2(point.y, point.x) * 180) / Math.PI;
 
 /**
- * Connect gestures on `surface` to an editor: {layout(), scene(), change(values), begin(), end(), isFixed(name), reset()}.
- * Returns a function that ends what is under way.
+ * Connect gestures on `surface` to an editor: root, view, layout(), scene(), change(values), begin(), end(),
+ * isFixed(kind), focus(), hasFocus(), reset(). Returns a function that ends what is under way.
  */
 export function connectGestures(surface, editor, graphCanvas) {
   let drag = null;
   let wheelTimer = null;
   let keyDown = false;
 
-  const pointIn = (event) => {
-    const rect = surface.getBoundingClientRect();
-    return {
-      x: ((event.clientX - rect.left) / rect.width) * surface.offsetWidth,
-      y: ((event.clientY - rect.top) / rect.height) * surface.offsetHeight,
-    };
-  };
+  const pointIn = (event, rect = surface.getBoundingClientRect()) => ({
+    x: ((event.clientX - rect.left) / rect.width) * editor.view.width,
+    y: ((event.clientY - rect.top) / rect.height) * editor.view.height,
+  });
   const isGraphs = (event) => event.button === 1 || (event.buttons & 4) !== 0 || graphCanvas().read_only;
 
   const endWheel = () => {
@@ -60,7 +57,7 @@ export function connectGestures(surface, editor, graphCanvas) {
   };
 
   const follow = (event) => {
-    const point = pointIn(event);
+    const point = pointIn(event, drag.rect);
     const { start, layout } = drag;
     if (drag.kind === "move") {
       moveBy(layout.landed, (point.x - start.x) / layout.fit.scale, (point.y - start.y) / layout.fit.scale);
@@ -86,12 +83,13 @@ export function connectGestures(surface, editor, graphCanvas) {
     editor.focus();
     const layout = editor.layout();
     if (!layout?.matrix) return;
-    const start = pointIn(event);
+    const rect = surface.getBoundingClientRect();
+    const start = pointIn(event, rect);
     const kind = gestureAt(layout, start, event.pointerType);
     if (editor.isFixed(kind)) return;
     endAll();
     surface.setPointerCapture(event.pointerId);
-    drag = { kind, start, layout, rotation: editor.scene().placement.rotation, pointer: event.pointerId };
+    drag = { kind, start, layout, rect, rotation: editor.scene().placement.rotation, pointer: event.pointerId };
     editor.begin();
   });
   surface.addEventListener("pointermove", (event) => {
@@ -124,16 +122,12 @@ export function connectGestures(surface, editor, graphCanvas) {
   surface.addEventListener(
     "wheel",
     (event) => {
-      const isPlain = !event.ctrlKey && !event.metaKey && Math.abs(event.deltaY) >= Math.abs(event.deltaX);
-      if (!isPlain || !editor.hasFocus() || !editor.layout()?.matrix) {
-        event.preventDefault();
-        event.stopPropagation();
-        graphCanvas().processMouseWheel(event);
-        return;
-      }
       event.preventDefault();
       event.stopPropagation();
-      if (drag || editor.isFixed("scale")) return;
+      if (drag) return;
+      const isPlain = !event.ctrlKey && !event.metaKey && Math.abs(event.deltaY) >= Math.abs(event.deltaX);
+      if (!isPlain || !editor.hasFocus() || !editor.layout()?.matrix) return graphCanvas().processMouseWheel(event);
+      if (editor.isFixed("scale")) return;
       if (wheelTimer === null) {
         endKeys();
         editor.begin();
