@@ -121,8 +121,8 @@ class PlaceObject(io.ComfyNode):
         for sample, sample_boxes in zip(batch, boxes, strict=True):
             progress(len(objects))
             if not objects and cls.hidden.extra_pnginfo:
-                values = {"x": x, "y": y, "scale": scale, "rotation": rotation, "flip": flip}
-                preview = placement_preview(sample, sample_boxes, values)
+                numbers = {"x": x, "y": y, "scale": scale, "rotation": rotation}
+                preview = placement_preview(sample, sample_boxes, numbers, flip)
             image, object_mask, label = _place_sample(sample, sample_boxes, x, y, scale, rotation, flip)
             pasted = composite(image, object_mask, sample["target"])
             around = mask_box(object_mask[0, 0])

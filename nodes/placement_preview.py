@@ -18,13 +18,15 @@ LARGEST_SIDE = 1024  # pixels; the widget is a few hundred wide
 COMPRESSION = 1  # of PNG: quick
 
 
-def placement_preview(sample: dict[str, Tensor], boxes: list[BoxDict], values: dict[str, float]) -> dict | None:
+def placement_preview(
+    sample: dict[str, Tensor], boxes: list[BoxDict], numbers: dict[str, float], flip: bool
+) -> dict | None:
     """The `ui` output of one placed sample.
 
     Args:
         sample: source, mask, target and perhaps occluder, `[1, C, H, W]`.
         boxes: of this sample; the first one replaced x, y and scale.
-        values: x, y, scale, rotation and flip as the node got them, for those that come through a link.
+        numbers, flip: as the node got them, for those that come through a link.
 
     Returns:
         `{"placement": [...]}` with one entry: source and target sizes, files, and boxes in pixels of the source or the
@@ -33,7 +35,8 @@ def placement_preview(sample: dict[str, Tensor], boxes: list[BoxDict], values: d
     source, mask, target = sample["source"], sample["mask"], sample["target"]
     box, visible = mask_box(mask[0, 0]), spanned_region(mask[0, 0] > 0)
     preview = {
-        "values": values,
+        # A link may bring numbers of NumPy, which cannot be sent.
+        "values": {**{name: float(number) for name, number in numbers.items()}, "flip": bool(flip)},
         "source": _size(source),
         "target": {"size": _size(target)},
         "mask_box": box and box._asdict(),

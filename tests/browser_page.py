@@ -37,6 +37,12 @@ class EditorPage:
         self.page.wait_for_function(ready)
         self.page.wait_for_timeout(500)
 
+    def reload(self, node_id=9):
+        """Load the page anew; the editor then restores the workflow."""
+        self.open()
+        self.page.wait_for_function("id => app.canvas?.graph?.getNodeById(id)", arg=node_id)
+        self.settle()
+
     def run_script(self, script, value=None):
         return self.page.evaluate(script, value)
 

@@ -393,7 +393,7 @@ def test_clearing_and_reloading(editor, widget):
     editor.page.keyboard.press("ArrowRight")
     editor.settle(3000)  # the editor keeps its draft a while after a change
     values = widget.values()
-    editor.open()
+    editor.reload()
     assert widget.values() == values
     editor.show(PLACE, size=LARGE_NODE)
     editor.queue(MASK_VIEW, COMPOSITE_VIEW)

@@ -4,6 +4,7 @@ import json
 import time
 from io import BytesIO
 from pathlib import Path
+from urllib.request import urlopen
 
 import aiohttp
 import pytest
@@ -244,6 +245,15 @@ def test_templates_are_listed_and_served(server, name):
     assert served == json.loads((CHECKOUT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
     thumbnail = server.get(f"/api/workflow_templates/ComfyUI-DeepBlend/{name}.jpg")
     assert Image.open(BytesIO(thumbnail)).format == "JPEG"
+
+
+def test_placement_widget_is_served_as_modules(server):
+    address = "/extensions/ComfyUI-DeepBlend/place_object"
+    ours = [path for path in server.get("/extensions") if "DeepBlend" in path]
+    assert ours == [f"{address}.js"], "every other .js would be loaded as an extension of its own"
+    for path in (f"{address}.js", f"{address}/editor.mjs"):
+        with urlopen(server.url + path) as answer:  # noqa: S310, on loopback
+            assert "javascript" in answer.headers["Content-Type"]
 
 
 def test_workflow_runs_and_its_result_can_be_fetched(server):

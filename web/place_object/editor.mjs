@@ -25,6 +25,7 @@ export class Editor {
     this.shelf = new PictureShelf();
     this.view = { width: 0, height: 0 }; // CSS pixels of the graph at zoom 1; the elements are not asked, which is slow
     this.run = null; // what the node's last run says of its pictures
+    this.lostRun = null;
     this.shownAtRun = {}; // what upstream nodes showed then
     this.pictures = { target: null, object: null, occluder: null };
     this.frame = null;
@@ -169,7 +170,7 @@ export class Editor {
     if (!this.node.graph) return;
     const shown = { source: shownPicture(this.node, "source"), target: shownPicture(this.node, "target") };
     const run = outputsOf(this.node)?.placement?.[0];
-    if (run && JSON.stringify(run) !== JSON.stringify(this.run)) {
+    if (run && ![this.run, this.lostRun].some((known) => JSON.stringify(known) === JSON.stringify(run))) {
       this.run = run;
       this.shownAtRun = shown;
     }
@@ -190,8 +191,8 @@ export class Editor {
     if (refresh !== this.refreshes) return;
     const pictures = Object.fromEntries(names.map((name, index) => [name, loaded[index] || null]));
     if (this.run && names.some((name) => urls[name] && !pictures[name])) {
-      this.run = null; // its files are gone, as after a restart of ComfyUI
-      delete outputsOf(this.node)?.placement;
+      this.lostRun = this.run; // its files are gone, as after a restart of ComfyUI
+      this.run = null;
       return this.refresh();
     }
     this.shownKey = key;

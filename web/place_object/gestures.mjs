@@ -22,12 +22,14 @@ export function connectGestures(surface, editor, graphCanvas) {
   let drag = null;
   let wheelTimer = null;
   let keyDown = false;
+  let isPanning = false;
 
   const pointIn = (event, rect = surface.getBoundingClientRect()) => ({
     x: ((event.clientX - rect.left) / rect.width) * editor.view.width,
     y: ((event.clientY - rect.top) / rect.height) * editor.view.height,
   });
-  const isGraphs = (event) => event.button === 1 || (event.buttons & 4) !== 0 || graphCanvas().read_only;
+  // The middle button, and any with the space bar, pan the graph.
+  const pans = (event) => event.button === 1 || graphCanvas().read_only;
 
   const endWheel = () => {
     if (wheelTimer === null) return;
@@ -76,7 +78,10 @@ export function connectGestures(surface, editor, graphCanvas) {
   };
 
   surface.addEventListener("pointerdown", (event) => {
-    if (isGraphs(event)) return graphCanvas().processMouseDown(event);
+    if (!drag && pans(event)) {
+      isPanning = true;
+      return graphCanvas().processMouseDown(event);
+    }
     if (event.button !== 0 || !event.isPrimary) return;
     event.stopPropagation();
     event.preventDefault();
@@ -93,7 +98,7 @@ export function connectGestures(surface, editor, graphCanvas) {
     editor.begin();
   });
   surface.addEventListener("pointermove", (event) => {
-    if (!drag && isGraphs(event)) return graphCanvas().processMouseMove(event);
+    if (isPanning) return graphCanvas().processMouseMove(event);
     if (drag?.pointer === event.pointerId) {
       event.stopPropagation();
       follow(event);
@@ -107,7 +112,10 @@ export function connectGestures(surface, editor, graphCanvas) {
     }
   });
   surface.addEventListener("pointerup", (event) => {
-    if (!drag && event.button === 1) return graphCanvas().processMouseUp(event);
+    if (isPanning) {
+      isPanning = false;
+      return graphCanvas().processMouseUp(event);
+    }
     if (drag?.pointer !== event.pointerId) return;
     event.stopPropagation();
     endDrag();
