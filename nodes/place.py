@@ -130,7 +130,8 @@ class PlaceObject(io.ComfyNode):
             masks.append(output_mask(object_mask))
             composites.append(output_image(pasted))
             placed_boxes.append([{**around._asdict(), **label}] if around else [])
-            progress(len(objects), pasted)
+            # In the editor the widget shows the picture already.
+            progress(len(objects), None if preview else pasted)
         if not all(placed_boxes):
             logger.warning("Place Object: no object is to be seen in %s", some_of(placed_boxes))
         return io.NodeOutput(torch.cat(objects), torch.cat(masks), torch.cat(composites), placed_boxes, ui=preview)

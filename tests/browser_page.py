@@ -7,11 +7,23 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
+from pictures import smooth_picture
+
+LARGE = (3840, 2160)
 NODE = "DeepBlend_PlaceObject"
 VIEWPORT = {"width": 1400, "height": 900}
 TIMEOUT = 60_000  # milliseconds
 # What a fresh ComfyUI reports itself: files of the user that do not exist yet, model files that it asks the network for.
 FOREIGN_ERRORS = ("404", "Content Security Policy", "accessed before initialization")
+
+
+def write_pictures(folder):
+    """occluder.png, a white post for the coffee; large.png, smooth and of the size LARGE."""
+    post = np.zeros((400, 600, 3), np.uint8)
+    post[:, 500:532] = 255
+    Image.fromarray(post).save(folder / "occluder.png")
+    small = (smooth_picture(LARGE[1] // 8, LARGE[0] // 8, 5) * 255).astype(np.uint8)
+    Image.fromarray(small).resize(LARGE).save(folder / "large.png", compress_level=1)
 
 
 class EditorPage:
@@ -93,14 +105,6 @@ class EditorPage:
     def file(self, file):
         data = self.page.request.get(f"{self.url}/view", params=file).body()
         return np.asarray(Image.open(BytesIO(data)).convert("RGB")).astype(float)
-
-    def upload(self, name, pixels):
-        """Put a picture, uint8 `[H, W, 3]`, into the input folder."""
-        data = BytesIO()
-        Image.fromarray(pixels).save(data, "PNG")
-        file = {"name": name, "mimeType": "image/png", "buffer": data.getvalue()}
-        answer = self.page.request.post(f"{self.url}/upload/image", multipart={"image": file, "overwrite": "true"})
-        assert answer.ok, answer.text()
 
     def zoom(self):
         return self.run_script("() => app.canvas.ds.scale")

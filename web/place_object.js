@@ -30,9 +30,6 @@ app.registerExtension({
   name: "DeepBlend.PlaceObject",
   nodeCreated(node) {
     if (node.comfyClass !== NODE) return;
-    // ComfyUI would show the preview of the running node below the widget, which shows the same: in Vue nodes, in classic ones.
-    node.hideOutputImages = true;
-    Object.defineProperty(node, "imgs", { get: () => undefined, set: () => {}, configurable: true });
     const editor = new Editor(node);
     const widget = node.addDOMWidget("placement", "deepblend_placement", editor.panel.root, {
       serialize: false, // not in the prompt

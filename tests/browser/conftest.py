@@ -41,11 +41,14 @@ def server(browser, comfyui, tmp_path_factory):
     """A real ComfyUI server with its frontend, the pack, and the workflows' pictures in its input folder."""
     if importlib.util.find_spec("comfyui_frontend_package") is None:
         pytest.skip("ComfyUI's frontend package is not installed")
+    from browser_page import write_pictures
+
     from comfyui_server import Server, make_base, write_photographs
 
     base = tmp_path_factory.mktemp("comfyui")
     make_base(base)
     write_photographs(base / "input")
+    write_pictures(base / "input")
     settings = base / "user" / "default" / "comfy.settings.json"
     settings.parent.mkdir(parents=True)
     # Else a dialog with templates would cover everything.

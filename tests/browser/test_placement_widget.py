@@ -5,13 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-
-from pictures import smooth_picture
+from browser_page import LARGE
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 TARGET = (600, 400)
-LARGE = (3840, 2160)
 PLACE, MASK_VIEW, COMPOSITE_VIEW = 9, 10, 11
 PLACING_PART = (1, 2, 3, 6, 7, PLACE, MASK_VIEW, COMPOSITE_VIEW)
 LARGE_NODE = [700, 740]  # its view shows the target larger than it is
@@ -30,6 +27,8 @@ def placing_workflow():
     for node in workflow["nodes"]:
         for output in node["outputs"]:
             output["links"] = [link for link in output["links"] or [] if link in left]
+    for node_id in (MASK_VIEW, COMPOSITE_VIEW):  # clear of a large Place Object
+        node_of(workflow, node_id)["pos"][0] = 1900
     workflow["groups"] = []
     return workflow
 
@@ -92,7 +91,8 @@ def assert_widget_shows_the_result(editor, widget, size=TARGET):
     editor.leave(widget)
     shift, error = shift_that_fits_best(widget.drawn(size), editor.picture(COMPOSITE_VIEW), center(widget, size))
     assert shift == (0, 0)
-    assert error < 6  # of 255; the object itself is at other places 40 and more
+    # Of 255. Wood is grainy and the view has pixels of its own; a patch at another place differs by 40 and more.
+    assert error < 14
 
 
 def test_whole_workflow_before_and_after_a_run(editor):
@@ -294,16 +294,13 @@ def test_what_stays_in_front_is_outlined(editor):
          "properties": {"Node name for S&R": "LoadImageMask"}, "widgets_values": ["occluder.png", "red", "image"]}
     )  # fmt: skip
     link(workflow, 52, 0, PLACE, "occluder")
-    picture = np.zeros((400, 600, 3), np.uint8)
-    picture[:, 500:532] = 255
-    editor.upload("occluder.png", picture)
     editor.load(workflow, size=LARGE_NODE)
     widget = editor.widget()
     editor.queue(MASK_VIEW, COMPOSITE_VIEW)
     editor.leave(widget)
     drawn, computed = widget.drawn(TARGET), editor.picture(COMPOSITE_VIEW)
-    assert np.abs(drawn - computed)[250:390, 504:528].mean() < 6
-    assert np.abs(drawn - computed)[250:390, 538:590].mean() < 6
+    assert np.abs(drawn - computed)[250:390, 504:528].mean() < 14
+    assert np.abs(drawn - computed)[250:390, 538:590].mean() < 14
     editor.keep("8_occluder")
 
 
@@ -405,8 +402,6 @@ def test_clearing_and_reloading(editor, widget):
 
 
 def test_frames_per_second_of_a_drag_over_a_large_target(editor, record_property):
-    picture = (smooth_picture(LARGE[1] // 8, LARGE[0] // 8, 5) * 255).astype(np.uint8)
-    editor.upload("large.png", np.asarray(Image.fromarray(picture).resize(LARGE)))
     workflow = placing_workflow()
     node_of(workflow, 2)["widgets_values"][0] = "large.png"
     node_of(workflow, PLACE)["widgets_values"] = [0.3, 0.4, 6.0, 10.0, False]

@@ -35,7 +35,9 @@ function instanceOf(subgraph) {
 /** The node whose output reaches an input, through subgraphs, reroutes and bypassed nodes; null if there is none. */
 function originOf(node, slot) {
   for (let step = 0; step < LONGEST_WAY && node?.graph; step++) {
-    const link = node.getInputLink(slot);
+    // Not node.getInputLink: that of a subgraph's node means a link inside it.
+    const wired = node.inputs?.[slot]?.link;
+    const link = wired == null ? null : node.graph.getLink(wired);
     if (!link) return null;
     if (sameId(link.origin_id, SUBGRAPH_INPUT)) {
       node = instanceOf(node.graph);
