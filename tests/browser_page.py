@@ -74,10 +74,21 @@ class EditorPage:
             }""",
             [node_id, scale, size],
         )
-        self.settle()
+        self.settle(300)
 
-    def settle(self, milliseconds=700):
+    def settle(self, milliseconds=150):
+        """Wait, and then until every widget shows the pictures that it is to show."""
         self.page.wait_for_timeout(milliseconds)
+        self.run_script(
+            """async (end) => {
+                const frame = () => new Promise(requestAnimationFrame);
+                const isBusy = () => document.querySelector('.deepblend-place[aria-busy="true"]');
+                await frame();
+                do { await frame(); await frame(); } while (isBusy() && performance.now() < end);
+                if (isBusy()) throw new Error("pictures are still loading");
+            }""",
+            self.run_script("() => performance.now()") + 20_000,
+        )
 
     def widget(self, node_id=9):
         return PlacementWidget(self, node_id)
@@ -113,14 +124,14 @@ class EditorPage:
         """Neither pointer nor focus stay in the widget, so that it shows no handles."""
         widget.script("root.blur()")
         self.page.mouse.move(200, VIEWPORT["height"] - 5)
-        self.settle(300)
+        self.settle()
 
     def prompt(self, node_id=9):
         return self.run_script("async id => (await app.graphToPrompt()).output[id].inputs", str(node_id))
 
     def undo(self):
         self.page.keyboard.press("Control+z")
-        self.settle()
+        self.settle(500)
 
     def keep(self, name):
         """A screenshot for a person to look at."""

@@ -185,10 +185,12 @@ export class Editor {
     if (key === this.shownKey) return this.redraw();
 
     const refresh = ++this.refreshes;
+    this.root.ariaBusy = "true";
     this.shelf.keep(Object.values(urls));
     const names = Object.keys(urls);
     const loaded = await Promise.all(names.map((name) => urls[name] && this.shelf.get(urls[name])));
     if (refresh !== this.refreshes) return;
+    this.root.ariaBusy = "false";
     const pictures = Object.fromEntries(names.map((name, index) => [name, loaded[index] || null]));
     if (this.run && names.some((name) => urls[name] && !pictures[name])) {
       this.lostRun = this.run; // its files are gone, as after a restart of ComfyUI
@@ -263,7 +265,7 @@ export class Editor {
     flip.disabled = fixed.has("flip");
     reset.disabled = NAMES.every((name) => fixed.has(name));
     numbers.textContent = layout.landed
-      ? `${Math.round(layout.landed.x)}, ${Math.round(layout.landed.y)} px   ${Number(layout.scale.toFixed(3))}×   ` +
+      ? `${Math.round(layout.landed.x)}, ${Math.round(layout.landed.y)} px · ${Number(layout.scale.toFixed(3))}× · ` +
         `${Number(scene.placement.rotation.toFixed(1))}°`
       : "";
     note.textContent = this.#note(scene);
