@@ -42,7 +42,6 @@ def server(browser, comfyui, tmp_path_factory):
     if importlib.util.find_spec("comfyui_frontend_package") is None:
         pytest.skip("ComfyUI's frontend package is not installed")
     from browser_page import write_pictures
-
     from comfyui_server import Server, make_base, write_photographs
 
     base = tmp_path_factory.mktemp("comfyui")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from browser_page import LARGE
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
