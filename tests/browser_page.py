@@ -190,7 +190,7 @@ class PlacementWidget:
         """Where the object's middle and its handles are on the screen: "center", and points of "scale" and "rotate"."""
         self.page.mouse.move(*self.to_screen(size, (size[0] / 2, size[1] / 2))[0])
         return self.script(
-            """const { layOut } = await import("/extensions/ComfyUI-DeepBlend/place_object/layout.mjs");
+            """const { layOut } = await import("/extensions/ComfyUI-DeepBlend/place_object/layout.js");
             const run = app.nodeOutputs[id].placement[0], rect = canvas.getBoundingClientRect();
             const zoom = rect.width / canvas.offsetWidth;
             const onScreen = ({ x, y }) => [rect.left + x * zoom, rect.top + y * zoom];

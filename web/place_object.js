@@ -5,7 +5,7 @@
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
-import { Editor } from "./place_object/editor.mjs";
+import { Editor } from "./place_object/editor.js";
 
 const NODE = "DeepBlend_PlaceObject";
 const SMALLEST_HEIGHT = 260; // of the widget

@@ -6,7 +6,7 @@ import torch
 
 from deepblend.blending_core.placement import mask_box, place, scale_to_fit
 
-MODULE = "/extensions/ComfyUI-DeepBlend/place_object/geometry.mjs"
+MODULE = "/extensions/ComfyUI-DeepBlend/place_object/geometry.js"
 CANVAS = (300, 340)  # height, width
 SPOT = 2.5  # pixels, standard deviation
 

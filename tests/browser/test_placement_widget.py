@@ -401,7 +401,7 @@ def test_clearing_and_reloading(editor, widget):
     editor.settle()
 
 
-def test_frames_per_second_of_a_drag_over_a_large_target(editor, record_property):
+def test_large_target_is_reached_to_the_pixel_and_dragged_at_how_many_frames_per_second(editor, record_property):
     workflow = placing_workflow()
     node_of(workflow, 2)["widgets_values"][0] = "large.png"
     node_of(workflow, PLACE)["widgets_values"] = [0.3, 0.4, 6.0, 10.0, False]
@@ -409,6 +409,10 @@ def test_frames_per_second_of_a_drag_over_a_large_target(editor, record_property
     widget = editor.widget()
     editor.queue(COMPOSITE_VIEW)
     assert widget.note() == ""
+    widget.focus()
+    editor.page.keyboard.press("ArrowRight")
+    # A number field would round to 0.001, which is four pixels here.
+    assert widget.values()["x"] * LARGE[0] == pytest.approx(0.3 * LARGE[0] + 1, abs=0.05)
     (start,) = widget.to_screen(LARGE, center(widget, LARGE))
     editor.page.mouse.move(*start)
     editor.page.mouse.down()

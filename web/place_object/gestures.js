@@ -1,7 +1,7 @@
 // What pointer, wheel and keys do to the placement. A gesture is one step of undo.
 
-import { normalAngle } from "./geometry.mjs";
-import { gestureAt } from "./layout.mjs";
+import { normalAngle } from "./geometry.js";
+import { gestureAt } from "./layout.js";
 
 const WHEEL_END = 400; // milliseconds without a turn of the wheel after which its gesture ends
 const WHEEL_DISTANCE = 600; // of the wheel that changes the scale by the factor e

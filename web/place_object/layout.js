@@ -1,6 +1,6 @@
 // Where things are in the view, in CSS pixels: the target, the object over it, and the handles around the object.
 
-import { apply, corners, fitIntoView, middle, multiply, placingMatrix, resolvePlacement } from "./geometry.mjs";
+import { apply, corners, fitIntoView, middle, multiply, placingMatrix, resolvePlacement } from "./geometry.js";
 
 export const MARGIN = 14; // around the target, so that handles at its border can be seen
 const NEAREST = 20; // of a handle to the object's middle: a small object must leave room for being dragged

@@ -1,19 +1,19 @@
 // One node's placement: what is shown, read from its widgets and from what has run, and how gestures change it.
 
 import { app } from "../../../scripts/app.js";
-import { draw } from "./drawing.mjs";
-import { connectGestures } from "./gestures.mjs";
-import { layOut } from "./layout.mjs";
-import { buildPanel } from "./panel.mjs";
-import { outlineOf, PictureShelf } from "./pictures.mjs";
-import { fileUrl, isWired, outputsOf, shownPicture } from "./upstream.mjs";
+import { draw } from "./drawing.js";
+import { connectGestures } from "./gestures.js";
+import { layOut } from "./layout.js";
+import { buildPanel } from "./panel.js";
+import { outlineOf, PictureShelf } from "./pictures.js";
+import { fileUrl, isWired, outputsOf, shownPicture } from "./upstream.js";
 
 const NAMES = ["x", "y", "scale", "rotation", "flip"];
 const START = { x: 0.5, y: 0.5, scale: 1, rotation: 0, flip: false };
 const FIXED_BY_BOX = ["x", "y", "scale"];
 const CHANGED_BY = { move: ["x", "y"], scale: ["scale"], rotate: ["rotation"] };
 const PLACES = 5; // decimals of a value, as the node rounds them
-const COMMIT_INTERVAL = 100; // milliseconds
+const COMMIT_INTERVAL = 250; // milliseconds
 const DENSEST = 2; // canvas pixels per CSS pixel of the screen
 
 export class Editor {
