@@ -1,4 +1,4 @@
-"""Development tasks: `nox -s demo`, `serve`, `tests`, `matrix`, `bench`, `evaluate`, `lint`.
+"""Development tasks: `nox -s demo`, `serve`, `tests`, `browser`, `matrix`, `bench`, `evaluate`, `lint`.
 
 Each makes the environment that it needs.
 """
@@ -81,6 +81,17 @@ def tests(session: nox.Session) -> None:
         install_pack(session, "pytest")
     install_groundingdino(session)
     session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Test the widget of Place Object in Chromium; without it, or without a ComfyUI, the tests are skipped with a reason."""
+    try:
+        install_pack(session, "pytest", "playwright", *host_requirements(session, with_frontend=True))
+    except HostNotFoundError as error:
+        session.warn(str(error))
+        install_pack(session, "pytest", "playwright")
+    session.run("python", "-m", "pytest", *(session.posargs or ["tests/browser"]))
 
 
 @nox.session

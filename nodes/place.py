@@ -10,6 +10,7 @@ from ..blending_core.placement import mask_box, place, scale_to_fit
 from ..segmentation.boxes import boxes_per_frame, require_overlap
 from .host import Progress, make_room, output_image, output_mask
 from .inputs import Batch, read_image, read_mask, require_mask_of, require_numbers_in_range, some_of
+from .placement_preview import placement_preview
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +99,10 @@ class PlaceObject(io.ComfyNode):
                 io.Image.Output("composite", tooltip="The object simply pasted over the target."),
                 io.BoundingBox.Output("bboxes", tooltip="Box of the placed object in each frame."),
             ],
+            # The editor sends its workflow along; without it nobody looks at the widget.
+            hidden=[io.Hidden.extra_pnginfo],
+            # After a reload the page gets what the widget shows again, though the node comes from the cache.
+            has_intermediate_output=True,
         )
 
     @classmethod
@@ -112,9 +117,12 @@ class PlaceObject(io.ComfyNode):
         make_room(WORKING_COPIES * 3 * 4 * max(source[0, ..., 0].numel(), target[0, ..., 0].numel()))
 
         progress = Progress(len(batch))
-        objects, masks, composites, placed_boxes = [], [], [], []
+        objects, masks, composites, placed_boxes, preview = [], [], [], [], None
         for sample, sample_boxes in zip(batch, boxes, strict=True):
             progress(len(objects))
+            if not objects and cls.hidden.extra_pnginfo:
+                numbers = {"x": x, "y": y, "scale": scale, "rotation": rotation}
+                preview = placement_preview(sample, sample_boxes, numbers, flip)
             image, object_mask, label = _place_sample(sample, sample_boxes, x, y, scale, rotation, flip)
             pasted = composite(image, object_mask, sample["target"])
             around = mask_box(object_mask[0, 0])
@@ -122,10 +130,11 @@ class PlaceObject(io.ComfyNode):
             masks.append(output_mask(object_mask))
             composites.append(output_image(pasted))
             placed_boxes.append([{**around._asdict(), **label}] if around else [])
-            progress(len(objects), pasted)
+            # In the editor the widget shows the picture already.
+            progress(len(objects), None if preview else pasted)
         if not all(placed_boxes):
             logger.warning("Place Object: no object is to be seen in %s", some_of(placed_boxes))
-        return io.NodeOutput(torch.cat(objects), torch.cat(masks), torch.cat(composites), placed_boxes)
+        return io.NodeOutput(torch.cat(objects), torch.cat(masks), torch.cat(composites), placed_boxes, ui=preview)
 
 
 def _read_inputs(source, mask, target, occluder):

@@ -82,6 +82,7 @@ class Host:
         assert asyncio.run(nodes.load_custom_node(str(make_base(base)), module_parent="custom_nodes"))
         _register_test_nodes(nodes)
         self.executor = self.new_executor()
+        self.extra_data = {"client_id": "test"}  # what comes with a prompt; the editor's workflow, if it is from there
 
     def new_executor(self):
         cache = {"cache_type": self.execution.CacheType.CLASSIC, "cache_args": {"lru": 0, "ram": 0, "ram_inactive": 0}}
@@ -94,7 +95,7 @@ class Host:
         if not valid:
             details = [f"{e['message']} {e['details']}" for node in node_errors.values() for e in node["errors"]]
             return SimpleNamespace(success=False, error=f"{error['message']} {details}", cached=[])
-        self.executor.execute(prompt, prompt_id, {"client_id": "test"}, outputs)
+        self.executor.execute(prompt, prompt_id, self.extra_data, outputs)
         messages = dict(self.executor.status_messages)
         if "execution_interrupted" in messages:
             return SimpleNamespace(success=False, error="interrupted", cached=[])

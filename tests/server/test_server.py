@@ -4,6 +4,7 @@ import json
 import time
 from io import BytesIO
 from pathlib import Path
+from urllib.request import urlopen
 
 import aiohttp
 import pytest
@@ -268,6 +269,18 @@ def test_templates_are_listed_and_served(server, name):
     assert served == json.loads((CHECKOUT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
     thumbnail = server.get(f"/api/workflow_templates/ComfyUI-DeepBlend/{name}.jpg")
     assert Image.open(BytesIO(thumbnail)).format == "JPEG"
+
+
+def test_placement_widget_is_served_as_modules_that_no_browser_keeps(server):
+    ours = [path for path in server.get("/extensions") if path.startswith("/extensions/ComfyUI-DeepBlend/")]
+    folder = CHECKOUT / "web"
+    assert {
+        f"/extensions/ComfyUI-DeepBlend/{path.relative_to(folder).as_posix()}" for path in folder.rglob("*js")
+    } == set(ours)
+    for path in ours:
+        with urlopen(server.url + path) as answer:  # noqa: S310, on loopback
+            assert "javascript" in answer.headers["Content-Type"]
+            assert answer.headers["Cache-Control"] == "no-store", "after an update old files would join new ones"
 
 
 def test_workflow_runs_and_its_result_can_be_fetched(server):

@@ -1,0 +1,287 @@
+// One node's placement: what is shown, read from its widgets and from what has run, and how gestures change it.
+
+import { app } from "../../../scripts/app.js";
+import { draw } from "./drawing.js";
+import { connectGestures } from "./gestures.js";
+import { layOut } from "./layout.js";
+import { buildPanel } from "./panel.js";
+import { outlineOf, PictureShelf } from "./pictures.js";
+import { fileUrl, isWired, outputsOf, shownPicture } from "./upstream.js";
+
+const NAMES = ["x", "y", "scale", "rotation", "flip"];
+const START = { x: 0.5, y: 0.5, scale: 1, rotation: 0, flip: false };
+const FIXED_BY_BOX = ["x", "y", "scale"];
+const CHANGED_BY = { move: ["x", "y"], scale: ["scale"], rotate: ["rotation"] };
+const PLACES = 5; // decimals of a value, as the node rounds them
+const COMMIT_INTERVAL = 250; // milliseconds
+const DENSEST = 2; // canvas pixels per CSS pixel of the screen
+
+export class Editor {
+  constructor(node) {
+    this.node = node;
+    this.widgets = Object.fromEntries(NAMES.map((name) => [name, node.widgets.find((each) => each.name === name)]));
+    this.panel = buildPanel();
+    this.root = this.panel.root;
+    this.shelf = new PictureShelf();
+    this.view = { width: 0, height: 0 }; // CSS pixels of the graph at zoom 1; the elements are not asked, which is slow
+    this.run = null; // what the node's last run says of its pictures
+    this.lostRun = null;
+    this.shownAtRun = {}; // what upstream nodes showed then
+    this.pictures = { target: null, object: null, occluder: null };
+    this.frame = null;
+    this.open = false;
+    this.refreshes = 0;
+    this.pending = {}; // values that the widgets do not have yet
+    this.commitTimer = null;
+
+    for (const name of NAMES) {
+      const callback = this.widgets[name].callback;
+      this.widgets[name].callback = (...values) => {
+        const result = callback?.apply(this.widgets[name], values);
+        this.redraw();
+        return result;
+      };
+    }
+    this.panel.flip.addEventListener("click", () => this.#asOneStep({ flip: !this.#value("flip") }));
+    this.panel.reset.addEventListener("click", () => this.reset());
+    this.endGestures = connectGestures(this.panel.canvas, this, () => app.canvas);
+    this.root.addEventListener("focus", () => {
+      document.addEventListener("pointerdown", this.#leave, true);
+      this.redraw();
+    });
+    this.root.addEventListener("blur", () => {
+      document.removeEventListener("pointerdown", this.#leave, true);
+      this.redraw();
+    });
+    this.root.addEventListener("pointerenter", () => this.refresh());
+    this.root.addEventListener("pointerleave", () => this.redraw());
+    // Also when the node comes into view, as when its subgraph is opened.
+    this.sizes = new ResizeObserver(([{ contentRect: { width, height } }]) => {
+      this.view = { width, height };
+      this.refresh();
+    });
+    this.sizes.observe(this.panel.canvas);
+  }
+
+  close() {
+    this.endGestures();
+    this.#leave({});
+  }
+
+  focus() {
+    this.root.focus({ preventScroll: true });
+  }
+
+  hasFocus() {
+    return document.activeElement === this.root;
+  }
+
+  #leave = (event) => {
+    if (event.target && this.root.contains(event.target)) return;
+    this.root.blur();
+    document.removeEventListener("pointerdown", this.#leave, true);
+  };
+
+  // Values
+
+  #isLinked(name) {
+    return (this.node.inputs ?? []).some((input) => input.widget?.name === name && input.link != null);
+  }
+
+  #value(name) {
+    const linked = this.#isLinked(name) ? this.run?.values?.[name] : undefined;
+    return linked ?? this.pending[name] ?? this.widgets[name].value;
+  }
+
+  /** The box that replaces x, y and scale: null if none is wired or the last run found none. */
+  #box() {
+    return (isWired(this.node, "bboxes") && this.run?.box) || null;
+  }
+
+  #fixedNames() {
+    // Before a run nobody knows whether there will be a box.
+    const byBox = isWired(this.node, "bboxes") && (!this.run || this.run.box) ? FIXED_BY_BOX : [];
+    return new Set([...byBox, ...NAMES.filter((name) => this.#isLinked(name))]);
+  }
+
+  /** Whether a kind of gesture could change nothing. */
+  isFixed(kind) {
+    const fixed = this.#fixedNames();
+    return CHANGED_BY[kind].every((name) => fixed.has(name));
+  }
+
+  /** Show these values at once; during a gesture the node's widgets follow a little later. */
+  change(values) {
+    const fixed = this.#fixedNames();
+    for (const [name, wanted] of Object.entries(values)) {
+      if (fixed.has(name)) continue;
+      const { min = -Infinity, max = Infinity } = this.widgets[name].options ?? {};
+      const isNumber = typeof wanted === "number";
+      this.pending[name] = isNumber ? Math.min(Math.max(Number(wanted.toFixed(PLACES)), min), max) : wanted;
+    }
+    // Each change of a widget has ComfyUI draw much more than the view.
+    this.commitTimer ??= setTimeout(() => this.#commit(), COMMIT_INTERVAL);
+    this.redraw();
+  }
+
+  #commit() {
+    clearTimeout(this.commitTimer);
+    this.commitTimer = null;
+    for (const [name, value] of Object.entries(this.pending)) {
+      const widget = this.widgets[name];
+      if (widget.value === value) continue;
+      // The callback rounds to the places that the number field shows, which is coarser than a pixel of a large target.
+      widget.callback?.(value, app.canvas, this.node);
+      widget.value = value;
+    }
+    this.pending = {};
+    this.node.setDirtyCanvas(true, false);
+    this.redraw();
+  }
+
+  begin() {
+    if (this.open) return;
+    this.open = true;
+    app.canvas.emitBeforeChange();
+  }
+
+  end() {
+    if (!this.open) return;
+    this.open = false;
+    this.#commit();
+    app.canvas.emitAfterChange();
+  }
+
+  #asOneStep(values) {
+    this.endGestures();
+    this.begin();
+    this.change(values);
+    this.end();
+  }
+
+  reset() {
+    this.#asOneStep(START);
+  }
+
+  // Pictures
+
+  /** Look what upstream nodes and the last run show now. */
+  async refresh() {
+    if (!this.node.graph) return;
+    const shown = { source: shownPicture(this.node, "source"), target: shownPicture(this.node, "target") };
+    const run = outputsOf(this.node)?.placement?.[0];
+    if (run && ![this.run, this.lostRun].some((known) => JSON.stringify(known) === JSON.stringify(run))) {
+      this.run = run;
+      this.shownAtRun = shown;
+    }
+    // A picture that was exchanged upstream since the run is shown at once, as it is.
+    const isOfRun = (name) => this.run && (!shown[name] || shown[name] === this.shownAtRun[name]);
+    const urls = {
+      target: isOfRun("target") ? fileUrl(this.run.target.file) : shown.target,
+      object: isOfRun("source") ? this.run.object && fileUrl(this.run.object.file) : shown.source,
+      occluder: isOfRun("target") && this.run.occluder ? fileUrl(this.run.occluder) : null,
+    };
+    const key = JSON.stringify(urls);
+    if (key === this.shownKey) return this.redraw();
+
+    const refresh = ++this.refreshes;
+    this.root.ariaBusy = "true";
+    this.shelf.keep(Object.values(urls));
+    const names = Object.keys(urls);
+    const loaded = await Promise.all(names.map((name) => urls[name] && this.shelf.get(urls[name])));
+    if (refresh !== this.refreshes) return;
+    this.root.ariaBusy = "false";
+    const pictures = Object.fromEntries(names.map((name, index) => [name, loaded[index] || null]));
+    if (this.run && names.some((name) => urls[name] && !pictures[name])) {
+      this.lostRun = this.run; // its files are gone, as after a restart of ComfyUI
+      this.run = null;
+      return this.refresh();
+    }
+    this.shownKey = key;
+    this.pictures = {
+      target: pictures.target && { ...pictures.target, ...(isOfRun("target") ? this.run.target.size : {}) },
+      object: pictures.object && (isOfRun("source") ? this.#cutOut(pictures.object) : this.#whole(pictures.object)),
+      occluder: pictures.occluder && { image: pictures.occluder.image, outline: outlineOf(pictures.occluder.image) },
+    };
+    this.redraw();
+  }
+
+  #cutOut({ image }) {
+    const { source, object, mask_box: box } = this.run;
+    return { image, source, crop: object.crop, box, isCutOut: true };
+  }
+
+  #whole({ image, width, height }) {
+    const whole = { x: 0, y: 0, width, height };
+    return { image, source: { width, height }, crop: whole, box: whole, isCutOut: !isWired(this.node, "mask") };
+  }
+
+  // Drawing
+
+  /** What is to be seen now; without a target there is nothing to place the object on. */
+  scene() {
+    const { target, object, occluder } = this.pictures;
+    const placement = Object.fromEntries(NAMES.map((name) => [name, this.#value(name)]));
+    return {
+      target: target ?? { image: null, width: 4, height: 3 },
+      object: target && object,
+      occluder,
+      placement,
+      box: this.#box(),
+    };
+  }
+
+  layout() {
+    return this.view.width && this.view.height ? layOut(this.scene(), this.view) : null;
+  }
+
+  redraw() {
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = null;
+      this.#draw();
+    });
+  }
+
+  #draw() {
+    const { canvas } = this.panel;
+    const layout = this.layout();
+    if (!layout || !this.node.graph) return;
+    const scene = this.scene();
+    const density = Math.min(Math.max(app.canvas.ds.scale * window.devicePixelRatio, 1), DENSEST);
+    const width = Math.round(this.view.width * density);
+    const height = Math.round(this.view.height * density);
+    if (canvas.width !== width) canvas.width = width;
+    if (canvas.height !== height) canvas.height = height;
+    const context = canvas.getContext("2d");
+    const isInUse = this.hasFocus() || this.root.matches(":hover");
+    draw(context, scene, layout, density, isInUse && !Object.keys(CHANGED_BY).every((kind) => this.isFixed(kind)));
+    this.#describe(scene, layout);
+  }
+
+  #describe(scene, layout) {
+    const { numbers, note, flip, reset } = this.panel;
+    const fixed = this.#fixedNames();
+    flip.setAttribute("aria-pressed", String(scene.placement.flip));
+    flip.disabled = fixed.has("flip");
+    reset.disabled = NAMES.every((name) => fixed.has(name));
+    numbers.textContent = layout.landed
+      ? `${Math.round(layout.landed.x)}, ${Math.round(layout.landed.y)} px · ${Number(layout.scale.toFixed(3))}× · ` +
+        `${Number(scene.placement.rotation.toFixed(1))}°`
+      : "";
+    note.textContent = this.#note(scene);
+  }
+
+  #note({ object, box }) {
+    if (!this.pictures.target || !this.pictures.object) {
+      if (this.run && !this.run.object) return "The mask is empty.";
+      return "Shows what Load Image shows; other pictures appear after the first run.";
+    }
+    if (isWired(this.node, "bboxes")) {
+      if (!this.run) return "x, y and scale come from bboxes; run once to see where.";
+      if (box) return "x, y and scale come from bboxes.";
+    }
+    const linked = NAMES.filter((name) => this.#isLinked(name));
+    if (linked.length) return `${linked.join(", ")}: fixed by a link.`;
+    return object?.isCutOut ? "" : "Run once to see the object cut out.";
+  }
+}
