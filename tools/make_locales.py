@@ -38,8 +38,8 @@ def english_texts(object_info: dict[str, dict]) -> dict[str, dict]:
             "description": info["description"],
             "inputs": {
                 name: _text(name, info["input"][kind][name][1]["tooltip"])
-                for kind, names in info["input_order"].items()
-                for name in names
+                for kind in ("required", "optional")  # hidden ones are nobody's to see
+                for name in info["input_order"].get(kind, [])
             },
             "outputs": {
                 str(place): _text(name, tooltip)
