@@ -135,13 +135,15 @@ def test_twin_runs_and_a_second_run_comes_from_the_cache(host, photographs, rand
         ("object_transfer", "object", "coffee", (480, 260, 590, 376)),
         ("poisson_transfer", "poisson", "coffee", (480, 260, 590, 376)),
         ("paper_recipe", "paper", "immunohistochemistry", (185, 210, 330, 355)),
+        ("painting_transfer", "painting", "immunohistochemistry", (110, 95, 260, 245)),
+        ("frame_cut_object", "frame_cut", "coffee", (505, 200, 601, 360)),
     ],
 )
 def test_workflow_moves_the_patch_and_nothing_else(host, photographs, name, saved_as, target, box):
     import folder_paths
 
     prompt = load(WORKFLOWS / "api" / f"{name}.json")
-    assert host.run(shortened(prompt) if name == "paper_recipe" else prompt).success
+    assert host.run(shortened(prompt) if target == "immunohistochemistry" else prompt).success
     files = sorted(Path(folder_paths.get_output_directory(), "deepblend").glob(f"{saved_as}_*.png"))
     result, target = np.asarray(Image.open(files[-1])).astype(int), getattr(skimage.data, target)().astype(int)
     left, top, right, bottom = box
@@ -151,6 +153,35 @@ def test_workflow_moves_the_patch_and_nothing_else(host, photographs, name, save
     middle_y, middle_x = (top + bottom) // 2, (left + right) // 2
     patch = result[middle_y - 20 : middle_y + 20, middle_x - 20 : middle_x + 20].mean((0, 1))
     assert patch[2] > patch[0] + 10  # the patch is blue, wood is not, and tissue only a little
+
+
+def test_workflow_cuts_the_object_off_at_the_frame(host, photographs):
+    """Its mask is full up to the frame's last column, where the object goes on as it came."""
+    placed, placed_mask, blended, mask = host.run_graph(
+        load(WORKFLOWS / "api" / "frame_cut_object.json"), ["9", 0], ["9", 1], ["12", 0], ["12", 1]
+    )
+    cut = placed_mask[0, :, -1] == 1
+    assert 80 < cut.sum() < 150
+    assert (mask[0, :, -1] == 1).sum() > 0.8 * cut.sum()
+    core = torch.nonzero(cut).flatten()[12:-12]
+    for column in (-1, -8):  # no band of the target's light along the frame
+        shift = (blended[0, core, column] - placed[0, core, column]).mean(0)
+        assert shift.abs().max() < 0.12, column
+
+
+def test_workflow_with_frames_blends_each_of_them_in_one_way(host, photographs):
+    prompt = load(WORKFLOWS / "api" / "batch_frames.json")
+    ((batch, _),) = [entry["inputs"]["target"] for entry in prompt.values() if "color_match" in entry["inputs"]]
+    frames, mask, blended, mode = host.run_graph(prompt, [batch, 0], ["9", 1], ["12", 0], ["12", 2])
+    assert frames.shape == blended.shape == (3, 400, 600, 3)
+    torch.testing.assert_close(frames[0], torch.from_numpy(skimage.data.coffee()).float() / 255)
+    assert min((frames[0] - frames[1]).abs().mean(), (frames[1] - frames[2]).abs().mean()) > 2 / 255
+    around = (mask == 0)[..., None].expand_as(blended)
+    assert torch.equal(blended[around], frames[around])
+    patches = torch.stack([frame[mask[0] == 1].mean(0) for frame in blended])
+    assert (patches[:, 2] > patches[:, 0] + 10 / 255).all(), "the patch is blue in every frame"
+    assert (patches - patches[0]).abs().max() < 4 / 255, "and its colours do not jump"
+    assert len(mode.splitlines()) == 3 and len({line.split(":")[0] for line in mode.splitlines()}) == 1
 
 
 def test_workflow_with_pan_changes_the_object_and_nothing_else(host, photographs, random_networks):

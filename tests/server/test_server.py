@@ -256,7 +256,10 @@ def test_every_node_explains_itself(object_info, node):
     "name",
     [
         "auto_transfer",
+        "batch_frames",
+        "frame_cut_object",
         "object_transfer",
+        "painting_transfer",
         "paper_recipe",
         "poisson_transfer",
         "refine_with_pan",
