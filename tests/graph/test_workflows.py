@@ -89,9 +89,13 @@ def shortened(prompt, iterations=3):
     return prompt
 
 
-def test_every_workflow_has_its_twin():
+def test_every_workflow_has_its_twin_and_a_thumbnail():
     assert NAMES
     assert NAMES == sorted(path.stem for path in (WORKFLOWS / "api").glob("*.json"))
+    assert NAMES == sorted(path.stem for path in WORKFLOWS.glob("*.jpg"))
+    for path in WORKFLOWS.glob("*.jpg"):
+        with Image.open(path) as thumbnail:
+            assert thumbnail.size == (600, 400), path
 
 
 @pytest.mark.parametrize("name", NAMES)
