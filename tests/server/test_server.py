@@ -274,6 +274,18 @@ def test_templates_are_listed_and_served(server, name):
     assert Image.open(BytesIO(thumbnail)).format == "JPEG"
 
 
+def test_blueprint_is_listed_and_served(server):
+    ours = [
+        (number, entry)
+        for number, entry in server.get("/global_subgraphs").items()
+        if entry["info"]["node_pack"] == "custom_nodes.ComfyUI-DeepBlend"
+    ]
+    ((number, entry),) = ours
+    assert (entry["source"], entry["name"]) == ("custom_node", "Object transfer")
+    served = json.loads(server.get(f"/global_subgraphs/{number}")["data"])
+    assert served == json.loads((CHECKOUT / "subgraphs" / "Object transfer.json").read_text(encoding="utf-8"))
+
+
 def test_placement_widget_is_served_as_modules_that_no_browser_keeps(server):
     ours = [path for path in server.get("/extensions") if path.startswith("/extensions/ComfyUI-DeepBlend/")]
     folder = CHECKOUT / "web"
