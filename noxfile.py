@@ -85,7 +85,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def browser(session: nox.Session) -> None:
-    """Test the widget of Place Object in Chromium; without it, or without a ComfyUI, the tests are skipped with a reason."""
+    """Test what the editor shows of the pack, in Chromium; without it or a ComfyUI the tests are skipped with a reason."""
     try:
         install_pack(session, "pytest", "playwright", *host_requirements(session, with_frontend=True))
     except HostNotFoundError as error:

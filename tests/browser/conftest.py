@@ -17,6 +17,11 @@ OPTIONS = (
     "--disable-component-update",
     "--disable-sync",
 )
+MODEL_FILES = (
+    "grounding-dino/groundingdino_swint_ogc.pth",
+    "sams/sam_vit_b_01ec64.pth",
+    "upscale_models/PANx2_DF2K.pth",
+)
 ARTEFACTS = Path(__file__).resolve().parents[2] / "output" / "browser"
 
 
@@ -48,6 +53,9 @@ def server(browser, comfyui, tmp_path_factory):
     make_base(base)
     write_photographs(base / "input")
     write_pictures(base / "input")
+    for path in MODEL_FILES:  # only their names matter here
+        (base / "models" / path).parent.mkdir(parents=True)
+        (base / "models" / path).touch()
     settings = base / "user" / "default" / "comfy.settings.json"
     settings.parent.mkdir(parents=True)
     # Else a dialog with templates would cover everything.

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import uuid
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -154,3 +155,13 @@ def host(comfyui, tmp_path_factory):
 def linked():
     """Makes a value come through a link."""
     return Link
+
+
+@pytest.fixture
+def photographs(host):
+    """What the workflows load, in the input folder."""
+    import folder_paths
+
+    from comfyui_server import write_photographs
+
+    write_photographs(Path(folder_paths.get_input_directory()))

@@ -1,6 +1,5 @@
 """The workflows that users get: the API twin runs, and the file for the editor is the same graph."""
 
-import json
 from collections import OrderedDict
 from pathlib import Path
 
@@ -10,17 +9,10 @@ import skimage.data
 import torch
 from PIL import Image
 
+from workflow_files import load, to_api
+
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
-
-
-@pytest.fixture
-def photographs(host):
-    import folder_paths
-
-    from comfyui_server import write_photographs
-
-    write_photographs(Path(folder_paths.get_input_directory()))
 
 
 @pytest.fixture
@@ -48,38 +40,6 @@ def random_networks(host):
         path.unlink()
 
 
-def load(path):
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def widget_names(node_class):
-    """Widgets of a node in the order in which the editor stores their values."""
-    inputs = node_class.INPUT_TYPES()
-    specs = {**inputs.get("required", {}), **inputs.get("optional", {})}
-    for name, spec in specs.items():
-        options = spec[1] if len(spec) > 1 else {}
-        if (isinstance(spec[0], list) or spec[0] in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")) and not options.get(
-            "forceInput"
-        ):
-            yield name
-            if options.get("image_upload"):
-                yield None  # the upload button takes a place
-
-
-def to_api(workflow, classes):
-    """What the editor would queue for a workflow: node id -> class and inputs."""
-    origin = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
-    prompt = {}
-    for node in workflow["nodes"]:
-        if node["type"] == "MarkdownNote":
-            continue
-        values = zip(widget_names(classes[node["type"]]), node["widgets_values"], strict=True)
-        inputs = {name: value for name, value in values if name}
-        inputs |= {entry["name"]: origin[entry["link"]] for entry in node["inputs"] if entry["link"]}
-        prompt[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
-    return prompt
-
-
 def shortened(prompt, iterations=3):
     """The same graph with few iterations of deep blending; whole pictures take about a second for each."""
     for entry in prompt.values():
@@ -89,9 +49,13 @@ def shortened(prompt, iterations=3):
     return prompt
 
 
-def test_every_workflow_has_its_twin():
+def test_every_workflow_has_its_twin_and_a_thumbnail():
     assert NAMES
     assert NAMES == sorted(path.stem for path in (WORKFLOWS / "api").glob("*.json"))
+    assert NAMES == sorted(path.stem for path in WORKFLOWS.glob("*.jpg"))
+    for path in WORKFLOWS.glob("*.jpg"):
+        with Image.open(path) as thumbnail:
+            assert thumbnail.size == (600, 400), path
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -135,13 +99,15 @@ def test_twin_runs_and_a_second_run_comes_from_the_cache(host, photographs, rand
         ("object_transfer", "object", "coffee", (480, 260, 590, 376)),
         ("poisson_transfer", "poisson", "coffee", (480, 260, 590, 376)),
         ("paper_recipe", "paper", "immunohistochemistry", (185, 210, 330, 355)),
+        ("painting_transfer", "painting", "immunohistochemistry", (110, 95, 260, 245)),
+        ("frame_cut_object", "frame_cut", "coffee", (505, 200, 601, 360)),
     ],
 )
 def test_workflow_moves_the_patch_and_nothing_else(host, photographs, name, saved_as, target, box):
     import folder_paths
 
     prompt = load(WORKFLOWS / "api" / f"{name}.json")
-    assert host.run(shortened(prompt) if name == "paper_recipe" else prompt).success
+    assert host.run(shortened(prompt) if target == "immunohistochemistry" else prompt).success
     files = sorted(Path(folder_paths.get_output_directory(), "deepblend").glob(f"{saved_as}_*.png"))
     result, target = np.asarray(Image.open(files[-1])).astype(int), getattr(skimage.data, target)().astype(int)
     left, top, right, bottom = box
@@ -151,6 +117,35 @@ def test_workflow_moves_the_patch_and_nothing_else(host, photographs, name, save
     middle_y, middle_x = (top + bottom) // 2, (left + right) // 2
     patch = result[middle_y - 20 : middle_y + 20, middle_x - 20 : middle_x + 20].mean((0, 1))
     assert patch[2] > patch[0] + 10  # the patch is blue, wood is not, and tissue only a little
+
+
+def test_workflow_cuts_the_object_off_at_the_frame(host, photographs):
+    """Its mask is full up to the frame's last column, where the object goes on as it came."""
+    placed, placed_mask, blended, mask = host.run_graph(
+        load(WORKFLOWS / "api" / "frame_cut_object.json"), ["9", 0], ["9", 1], ["12", 0], ["12", 1]
+    )
+    cut = placed_mask[0, :, -1] == 1
+    assert 80 < cut.sum() < 150
+    assert (mask[0, :, -1] == 1).sum() > 0.8 * cut.sum()
+    core = torch.nonzero(cut).flatten()[12:-12]
+    for column in (-1, -8):  # no band of the target's light along the frame
+        shift = (blended[0, core, column] - placed[0, core, column]).mean(0)
+        assert shift.abs().max() < 0.12, column
+
+
+def test_workflow_with_frames_blends_each_of_them_in_one_way(host, photographs):
+    prompt = load(WORKFLOWS / "api" / "batch_frames.json")
+    ((batch, _),) = [entry["inputs"]["target"] for entry in prompt.values() if "color_match" in entry["inputs"]]
+    frames, mask, blended, mode = host.run_graph(prompt, [batch, 0], ["9", 1], ["12", 0], ["12", 2])
+    assert frames.shape == blended.shape == (3, 400, 600, 3)
+    torch.testing.assert_close(frames[0], torch.from_numpy(skimage.data.coffee()).float() / 255)
+    assert min((frames[0] - frames[1]).abs().mean(), (frames[1] - frames[2]).abs().mean()) > 2 / 255
+    around = (mask == 0)[..., None].expand_as(blended)
+    assert torch.equal(blended[around], frames[around])
+    patches = torch.stack([frame[mask[0] == 1].mean(0) for frame in blended])
+    assert (patches[:, 2] > patches[:, 0] + 10 / 255).all(), "the patch is blue in every frame"
+    assert (patches - patches[0]).abs().max() < 4 / 255, "and its colours do not jump"
+    assert len(mode.splitlines()) == 3 and len({line.split(":")[0] for line in mode.splitlines()}) == 1
 
 
 def test_workflow_with_pan_changes_the_object_and_nothing_else(host, photographs, random_networks):

@@ -256,7 +256,10 @@ def test_every_node_explains_itself(object_info, node):
     "name",
     [
         "auto_transfer",
+        "batch_frames",
+        "frame_cut_object",
         "object_transfer",
+        "painting_transfer",
         "paper_recipe",
         "poisson_transfer",
         "refine_with_pan",
@@ -269,6 +272,18 @@ def test_templates_are_listed_and_served(server, name):
     assert served == json.loads((CHECKOUT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
     thumbnail = server.get(f"/api/workflow_templates/ComfyUI-DeepBlend/{name}.jpg")
     assert Image.open(BytesIO(thumbnail)).format == "JPEG"
+
+
+def test_blueprint_is_listed_and_served(server):
+    ours = [
+        (number, entry)
+        for number, entry in server.get("/global_subgraphs").items()
+        if entry["info"]["node_pack"] == "custom_nodes.ComfyUI-DeepBlend"
+    ]
+    ((number, entry),) = ours
+    assert (entry["source"], entry["name"]) == ("custom_node", "Object transfer")
+    served = json.loads(server.get(f"/global_subgraphs/{number}")["data"])
+    assert served == json.loads((CHECKOUT / "subgraphs" / "Object transfer.json").read_text(encoding="utf-8"))
 
 
 def test_placement_widget_is_served_as_modules_that_no_browser_keeps(server):
