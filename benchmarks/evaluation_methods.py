@@ -69,7 +69,15 @@ def _find_pan() -> nn.Module | None:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    return load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+    """Raises ValueError if it is no file of weights."""
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # each format has errors of its own
+        raise ValueError(f"{path} cannot be read as a file of weights ({type(error).__name__})") from error
 
 
 def paste(object_: Tensor, mask: Tensor, target: Tensor) -> Tensor:

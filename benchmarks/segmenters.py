@@ -42,8 +42,8 @@ class NotRunError(Exception):
 def models_folders() -> list[Path]:
     """Where files of weights are looked for: $DEEPBLEND_MODELS, the models of the ComfyUI in $COMFYUI_PATH, of the one that
     holds this checkout, and what torch has fetched before."""
-    folders = [Path(os.environ["DEEPBLEND_MODELS"])] if "DEEPBLEND_MODELS" in os.environ else []
-    if "COMFYUI_PATH" in os.environ:
+    folders = [Path(os.environ["DEEPBLEND_MODELS"])] if os.environ.get("DEEPBLEND_MODELS") else []
+    if os.environ.get("COMFYUI_PATH"):
         folders.append(Path(os.environ["COMFYUI_PATH"], "models"))
     if CHECKOUT.parent.name == "custom_nodes":
         folders.append(CHECKOUT.parent.parent / "models")

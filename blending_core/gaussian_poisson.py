@@ -16,6 +16,7 @@ from .differences import adjoint_differences, forward_differences, laplacian, pa
 from .guidance import is_cut_out, without_surroundings
 from .laplacian_spectrum import laplacian_eigenvectors
 from .poisson import PROGRESS_STEPS, OnStep, logarithmic_progress
+from .pyramid import fill
 
 # On the coarsest level the square root of the object's area is at most so many pixels. In the paper it is about as many, for
 # objects that take a quarter of the picture.
@@ -59,14 +60,16 @@ def gaussian_poisson_blend(
         `[1, 3, H, W]` in 0..1; the target's colours outside.
     """
     color, alpha = target[:, :3], target[:, 3:]
+    leave_surroundings = bool(is_cut_out(object, inside))
     if alpha.shape[1]:
-        color = torch.where(inside, color, torch.lerp(object, color, alpha))
+        # Where nothing is to be seen of the target the object goes on, a cut-out with its own colours.
+        continued = fill(object, inside.to(object)) if leave_surroundings else object
+        color = torch.where(inside, color, torch.lerp(continued, color, alpha))
     picture = torch.where(inside, object, color) if guide is None else guide
     levels = [(object, inside, color)]
     for _ in range(_halvings(inside)):
         levels.append(_halved(*levels[-1]))
         picture = _half(picture)
-    leave_surroundings = bool(is_cut_out(object, inside))
     sizes = [level[1].numel() for level in levels]
 
     def report(before: int, size: int, error: float, share: float, solution: Tensor) -> None:
@@ -123,12 +126,22 @@ def _wanted_laplacian(object: Tensor, inside: Tensor, color: Tensor, leave_surro
 
 def _blurred(image: Tensor) -> Tensor:
     """G, which is (1 - NEIGHBOUR * Laplacian of a row) times the same of a column."""
-    image = image.clone()
+    return _blur(image.clone(), torch.empty_like(image))
+
+
+def _blur(image: Tensor, scratch: Tensor) -> Tensor:
+    """`_blurred`, in place."""
     for axis in (2, 3):
-        step = image.diff(dim=axis)
-        image.narrow(axis, 0, image.shape[axis] - 1).add_(step, alpha=NEIGHBOUR)
-        image.narrow(axis, 1, image.shape[axis] - 1).sub_(step, alpha=NEIGHBOUR)
+        _add_differences(image, image, axis, NEIGHBOUR, scratch)
     return image
+
+
+def _add_differences(result: Tensor, image: Tensor, axis: int, factor: float, scratch: Tensor) -> None:
+    """Add to the result, times the factor, how much the neighbours along an axis differ from each pixel of the image."""
+    last = image.shape[axis] - 1
+    step = torch.sub(image.narrow(axis, 1, last), image.narrow(axis, 0, last), out=scratch.narrow(axis, 0, last))
+    result.narrow(axis, 0, last).add_(step, alpha=factor)
+    result.narrow(axis, 1, last).sub_(step, alpha=factor)
 
 
 def _solve_frame(guide: Tensor, inside, wanted: Tensor, color, color_weight: float, report) -> Tensor:
@@ -149,10 +162,20 @@ def _solve_frame(guide: Tensor, inside, wanted: Tensor, color, color_weight: flo
 def _solve_region(guide: Tensor, inside: Tensor, wanted: Tensor, color: Tensor, color_weight: float, report) -> Tensor:
     """Conjugate gradients on the normal equations, whose condition is about 64 / color_weight at any size."""
     free = inside.to(color)
+    # Large tensors that are made anew in every step cost more than what is computed in them.
+    scratch, part, product = (torch.empty_like(color) for _ in range(3))
+
+    def laplacian_into(result, image):
+        result.zero_()
+        for axis in (2, 3):
+            _add_differences(result, image, axis, -1.0, scratch)
 
     def normal_product(change):
-        product = laplacian(laplacian(change))
-        return product.add_(_blurred(_blurred(change).mul_(free)), alpha=color_weight).mul_(free)
+        """In a tensor that the next call writes over."""
+        laplacian_into(part, change)
+        laplacian_into(product, part)
+        _blur(_blur(part.copy_(change), scratch).mul_(free), scratch)
+        return product.add_(part, alpha=color_weight).mul_(free)
 
     picture = torch.where(inside, guide, color)
     missing = laplacian(wanted - laplacian(picture))

@@ -21,12 +21,15 @@ class DeepBlendExtension(ComfyExtension):
         # ComfyUI's own upscaling needs spandrel, but our nodes do not: whatever is wrong with it must not stop them.
         try:
             from spandrel import MAIN_REGISTRY
-
+        except Exception as error:
+            logger.info("DeepBlend: files of PAN cannot be loaded, since spandrel cannot be used (%s)", error)
+            return
+        try:
             from .pan_upscaling import register_pan
 
             register_pan(MAIN_REGISTRY)
-        except Exception as error:
-            logger.info("DeepBlend: files of PAN cannot be loaded, since spandrel cannot be used (%s)", error)
+        except Exception:
+            logger.warning("DeepBlend: files of PAN cannot be loaded", exc_info=True)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [

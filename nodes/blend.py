@@ -156,6 +156,8 @@ class MultibandBlend(io.ComfyNode):
         progress = Progress(PROGRESS_STEPS * len(batch))
         images, used = [], []
         for sample in batch:
+            progress(PROGRESS_STEPS * len(images))
+            make_room(WORKING_COPIES * sample["target"].numel() * 4)
             used.append(levels or automatic_levels(**sample))
 
             def blend(object, mask, target, on_step, levels=used[-1]):

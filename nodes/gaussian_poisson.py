@@ -2,16 +2,16 @@
 
 import torch
 from comfy_api.latest import io
-from torch import Tensor
 
 from ..blending_core.composite import composite
 from ..blending_core.gaussian_poisson import gaussian_poisson_blend, margin
 from ..blending_core.guidance import RING_END
 from ..blending_core.poisson import PROGRESS_STEPS
-from ..blending_core.resample import resize
+from ..blending_core.resample import resize_visible
 from .blend import blend_region
 from .host import Progress, output_image
 from .inputs import (
+    Batch,
     placed_object_inputs,
     read_image,
     read_placed_object,
@@ -56,7 +56,8 @@ class GaussianPoissonBlend(io.ComfyNode):
                     "guide",
                     optional=True,
                     tooltip="What colours the object should have, in large: the whole scene, of any size; it is stretched to "
-                    "the target's. Only what lies under the mask counts. Without it the object's own colours are taken.",
+                    "the target's. Only what lies under the mask counts. Where it is transparent, and without it, the object's own colours are "
+                    "taken.",
                 ),
             ],
             outputs=[io.Image.Output("image")],
@@ -65,9 +66,9 @@ class GaussianPoissonBlend(io.ComfyNode):
     @classmethod
     def execute(cls, object, mask, target, color_weight, guide=None) -> io.NodeOutput:
         require_numbers_in_range(cls, color_weight=color_weight)
+        batch = read_placed_object(mask, target, object=object)
         if guide is not None:
-            guide = _stretched(read_image("guide", guide), read_image("target", target))
-        batch = read_placed_object(mask, target, object=object, guide=guide)
+            batch = Batch(**batch.inputs, guide=read_image("guide", guide))
         warn_of_empty_masks("Gaussian-Poisson Blend", batch)
         progress = Progress(PROGRESS_STEPS * len(batch))
         blended = []
@@ -77,13 +78,11 @@ class GaussianPoissonBlend(io.ComfyNode):
             return composite(image, mask, target), mask
 
         for sample in batch:
+            if guide is not None:
+                color, alpha = resize_visible(sample["guide"], list(sample["target"].shape[-2:]))
+                sample["guide"] = torch.lerp(sample["object"], color, alpha)
             around = max(RING_END, margin(sample["mask"] > 0))
             image, _ = blend_region(**sample, margin=around, blend=blend, progress=progress, finished=len(blended))
             blended.append(output_image(image))
         progress(progress.total)
         return io.NodeOutput(torch.cat(blended))
-
-
-def _stretched(guide: Tensor, target: Tensor) -> Tensor:
-    """The guide as an IMAGE of the target's size."""
-    return resize(guide[:, :3].float(), list(target.shape[-2:])).movedim(1, -1)

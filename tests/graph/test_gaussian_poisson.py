@@ -51,6 +51,17 @@ def test_a_guide_of_any_size_and_its_frames_decide_the_colours(host):
     assert (result[:, 60, 20] - 0.4).abs().max() < 0.1
 
 
+def test_where_the_guide_is_transparent_the_objects_colours_count(host):
+    own, target = random_picture(60, 70), random_picture(60, 70, seed=2)
+    mask = torch.zeros(1, 60, 70)
+    mask[:, 10:50, 10:60] = 1
+    hidden = torch.zeros(1, 60, 70, 4)
+    result = host.run_node(NODE, object=own, mask=mask, target=target, guide=hidden)
+    expected = host.run_node(NODE, object=own, mask=mask, target=target, guide=own)
+    assert torch.equal(result, expected)
+    assert not torch.equal(result, host.run_node(NODE, object=own, mask=mask, target=target, guide=hidden[..., :3]))
+
+
 def test_a_batch_is_blended_sample_by_sample(host):
     objects, targets, mask = random_picture(37, 53, 3, seed=1), random_picture(37, 53, 3, seed=2), soft_mask(37, 53, 3)
     guides = F.interpolate(random_picture(4, 6, 3, seed=5).movedim(-1, 1), scale_factor=3).movedim(1, -1)

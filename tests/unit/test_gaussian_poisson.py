@@ -179,6 +179,17 @@ def test_a_cut_outs_flat_surroundings_have_no_part():
 
 
 @pytest.mark.parametrize("coarsest", [32, 4])
+def test_a_cut_out_of_one_colour_on_nothing_stays_as_it_is(monkeypatch, coarsest):
+    """Neither its flat ground nor the hidden colours of a transparent target may come in along its edge."""
+    monkeypatch.setattr(gaussian_poisson, "COARSEST_SIDE", coarsest)
+    size = 60
+    inside = np.hypot(*(np.mgrid[:size, :size] - size / 2)) < 15
+    own = np.where(inside[..., None], [0.8, 0.1, 0.1], [1.0, 1.0, 1.0])
+    result = found(own, inside, np.zeros((size, size, 4)))
+    assert np.abs(result - own)[inside].max() < 1e-4
+
+
+@pytest.mark.parametrize("coarsest", [32, 4])
 def test_what_lies_beyond_the_margin_has_no_part(monkeypatch, coarsest):
     monkeypatch.setattr(gaussian_poisson, "COARSEST_SIDE", coarsest)
     height, width = 150, 170

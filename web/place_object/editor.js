@@ -182,9 +182,11 @@ export class Editor {
       occluder: isOfRun("target") && this.run.occluder ? fileUrl(this.run.occluder) : null,
     };
     const key = JSON.stringify(urls);
-    if (key === this.shownKey) return this.redraw();
-
-    const refresh = ++this.refreshes;
+    const refresh = ++this.refreshes; // before anything else: what another one still loads is out of date now
+    if (key === this.shownKey) {
+      this.root.ariaBusy = "false";
+      return this.redraw();
+    }
     this.root.ariaBusy = "true";
     this.shelf.keep(Object.values(urls));
     const names = Object.keys(urls);
@@ -192,7 +194,8 @@ export class Editor {
     if (refresh !== this.refreshes) return;
     this.root.ariaBusy = "false";
     const pictures = Object.fromEntries(names.map((name, index) => [name, loaded[index] || null]));
-    if (this.run && names.some((name) => urls[name] && !pictures[name])) {
+    const ofRun = { target: isOfRun("target"), object: isOfRun("source"), occluder: isOfRun("target") };
+    if (this.run && names.some((name) => ofRun[name] && urls[name] && !pictures[name])) {
       this.lostRun = this.run; // its files are gone, as after a restart of ComfyUI
       this.run = null;
       return this.refresh();
