@@ -2,7 +2,7 @@
 
 `demo.py` runs object_transfer, the whole job; `demo.py auto_transfer` the quick one, without deep blending. The pictures
 come from scikit-image's own package: "astronaut" (NASA, public domain), "coffee" (Rachel Michetti, CC0) and, for
-paper_recipe, "immunohistochemistry" (Center for Microscopy And Molecular Imaging).
+paper_recipe and painting_transfer, "immunohistochemistry" (Center for Microscopy And Molecular Imaging).
 
 Writes a picture of every step into output/ and exits with 0 only if the job was done and left the rest of the target
 untouched.

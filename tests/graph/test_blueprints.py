@@ -56,7 +56,7 @@ def test_blueprint_is_one_node_with_the_inputs_that_people_need(blueprint, subgr
     assert [each["name"] for each in node["inputs"] if "widget" in each] == list(INPUTS)[3:]
     assert [each["name"] for each in node["outputs"]] == ["image"]
     assert subgraph["category"] == "DeepBlend"
-    assert subgraph["description"] and blueprint["extra"]["BlueprintSearchAliases"]
+    assert subgraph["description"]
 
 
 def test_both_ends_of_every_link_know_it(subgraph):
