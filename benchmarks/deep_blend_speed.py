@@ -1,7 +1,7 @@
 """What deep blending costs, beside the public code of Deep Image Blending, in one process and in turns.
 
     DIB_REF=DeepImageBlending python benchmarks/deep_blend_speed.py [--threads 1] [--repeats 5] [--evaluations 240]
-        [--sets dib_1 ...] [--networks vgg-16 ...] [--sizes 256 ...] [--plot FILE] [PART ...]
+        [--sets dib_1 ...] [--networks vgg-16 ...] [--sizes 256 ...] [--device cuda] [--plot FILE] [PART ...]
 
 Prints Markdown tables. Without DIB_REF, a checkout of owenzlz/DeepImageBlending, its rows are left out. Parts:
 
@@ -12,6 +12,8 @@ convergence  time until stage 1 has the loss that the public optimiser has after
 throughput   of the machine's fastest convolution, how much a VGG evaluation reaches.
 chain        place, Auto Blend, stage 1 and stage 2 with the nodes' defaults, at 512 pixels.
 memory       peak beside the inputs, in a process of its own; on Linux.
+
+With --device cuda all is computed there, the public code too, and the wall's seconds stand for the processor's.
 
 Networks: VGG-16 to relu4_3 and VGG-19 to relu4_1 with seeded random weights, every layer with a mean of 1 on the target; VGG-19
 to relu3_1 from ../shared/models; the built-in model. Needs the tests' environment, and matplotlib for --plot.
@@ -58,13 +60,13 @@ PATIENCE = 45.0  # CPU seconds; what has used so many is not repeated
 NEAR = 1e-3  # of a loss: as low as this counts as reached
 
 
-def scene(name, size):
+def scene(name, size, device):
     """Object, mask and target of a set, the target's side `size` pixels, and the picture that Auto Blend makes of them."""
     inputs = place_inputs(name, long_side=size)
-    source, target = (inputs[key].movedim(-1, 1).contiguous() for key in ("source", "target"))
+    source, target = (inputs[key].movedim(-1, 1).contiguous().to(device) for key in ("source", "target"))
     height, width = target.shape[-2:]
     center = inputs["x"] * width, inputs["y"] * height
-    object_, mask = place(source, inputs["mask"][:, None], (height, width), center, inputs["scale"])
+    object_, mask = place(source, inputs["mask"][:, None].to(device), (height, width), center, inputs["scale"])
     plan = auto_blend.plan_seating(object_, mask, target)
     return *auto_blend.seat(object_, mask, target, plan, auto_blend.Settings()), target
 
@@ -72,7 +74,7 @@ def scene(name, size):
 def with_random_weights(layers, target):
     """The layers with filters without a mean, scaled until each layer's is 1 on the target."""
     generator = torch.Generator().manual_seed(0)
-    maps = F.interpolate(target, size=(224, 224), mode="area") - 0.45
+    maps = F.interpolate(target.cpu(), size=(224, 224), mode="area") - 0.45
     with torch.no_grad():
         for layer in layers:
             if isinstance(layer, nn.Conv2d):
@@ -101,11 +103,14 @@ def models_of(target):
     deep_16 = with_random_weights(torchvision.models.vgg16(weights=None).features[:23], target)
     deep_19 = with_random_weights(torchvision.models.vgg19(weights=None).features[:21], target)
     weights, layers_19 = vgg19()
-    return {
+    models = {
         VGG_16: (VGG(named(deep_16)), deep_16),
         VGG_19: (VGG(weights), layers_19),
         DEEP_VGG_19: (VGG(named(deep_19)), deep_19),
         BUILT_IN: (OpponentEdgeBank(), None),
+    }
+    return {
+        name: (model.to(target.device), layers and layers.to(target.device)) for name, (model, layers) in models.items()
     }
 
 
@@ -125,8 +130,12 @@ def evaluation_of(problem):
 
 
 def timed(function):
+    """What it returns, CPU seconds and wall seconds; where a graphics card computes, twice the wall's."""
     cpu, wall = time.process_time(), time.perf_counter()
     result = function()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+        return result, time.perf_counter() - wall, time.perf_counter() - wall
     return result, time.process_time() - cpu, time.perf_counter() - wall
 
 
@@ -148,14 +157,14 @@ def measure_evaluations(options):
     costs = {}
     for name in options.sets:
         for size in options.sizes:
-            image, mask, target = scene(name, size)
+            image, mask, target = scene(name, size, options.device)
             rows, columns = (torch.nonzero(mask[0, 0].amax(axis)) for axis in (1, 0))
             share = (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1) / mask[0, 0].numel()
             models = models_of(target)
             for network in options.networks:
                 (model, layers), methods = models[network], {}
                 if public_code.CHECKOUT and layers is not None and size in PUBLIC_SIZES:
-                    methods["both", "public"] = public_code.first_stage(name, size, layers)
+                    methods["both", "public"] = public_code.first_stage(name, size, layers, options.device)
                 for statistics in ("object", "picture"):
                     for precision, dtype in OURS.items():
                         if dtype == torch.float32 or model.takes_bfloat16:
@@ -168,8 +177,8 @@ def measure_evaluations(options):
                     costs.setdefault((name, network, statistics, method), {})[size] = cpu
                     ratio = f"{public / cpu:.1f}" if public == public else ""
                     print(
-                        f"| {name} | {size} | {share.item():.0%} | {network} | {statistics} | {method} | {cpu:.3f} | "
-                        f"{wall:.3f} | {count} | {ratio} |",
+                        f"| {name} | {size} | {share.item():.0%} | {network} | {statistics} | {method} | {cpu:.4f} | "
+                        f"{wall:.4f} | {count} | {ratio} |",
                         flush=True,
                     )
     if options.plot:
@@ -215,7 +224,8 @@ def public_losses(problem, counts):
     """The loss of the picture after so many evaluations of torch's L-BFGS, called as the public code does: from noise, in
     0..255, and cut off to that range at the end only."""
     torch.manual_seed(0)
-    values, losses, made = torch.randn(problem.start.shape).requires_grad_(), {}, 0
+    noise, losses, made = torch.randn(problem.start.shape), {}, 0
+    values = noise.to(problem.start.device).requires_grad_()
     optimizer = torch.optim.LBFGS([values])
 
     def loss(values):
@@ -249,11 +259,11 @@ def measure_convergence(options):
     print(f" within {NEAR:.1%} after | public / ours, CPU |")
     print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     for name in [name for name in options.sets if name != "dib_5"]:
-        image, mask, target = scene(name, 512)
+        image, mask, target = scene(name, 512, options.device)
         models = models_of(target)
         for network in [network for network in options.networks if network != BUILT_IN]:
             model, layers = models[network]
-            evaluation = public_code.first_stage(name, 512, layers) if public_code.CHECKOUT else None
+            evaluation = public_code.first_stage(name, 512, layers, options.device) if public_code.CHECKOUT else None
             seconds = in_turns({"": evaluation}, options.repeats)[""][0] if evaluation else float("nan")
             for statistics in ("picture", "object"):
                 problem = Problem(image, mask, target, image, model, stage_1(statistics=statistics), True)
@@ -280,8 +290,11 @@ def measure_throughput(options):
     print("\n| what | GFLOP | CPU s | GFLOP/s | of the fastest |\n|---|---|---|---|---|")
     fastest = 0.0
     for channels, side in ((64, 256), (128, 128), (256, 64)):
-        maps = torch.rand(1, channels, side, side).contiguous(memory_format=torch.channels_last).requires_grad_()
-        weight = torch.rand(channels, channels, 3, 3).contiguous(memory_format=torch.channels_last)
+        maps = torch.rand(1, channels, side, side, device=options.device)
+        maps = maps.contiguous(memory_format=torch.channels_last).requires_grad_()
+        weight = torch.rand(channels, channels, 3, 3, device=options.device).contiguous(
+            memory_format=torch.channels_last
+        )
 
         def convolve(maps=maps, weight=weight):
             result = F.conv2d(maps, weight, padding=1)
@@ -294,7 +307,7 @@ def measure_throughput(options):
             f"| convolution of {channels} channels, {side} x {side}, and back | {work:.1f} | {cpu:.3f} | {work / cpu:.0f} | |"
         )
     for name in options.sets:
-        image, mask, target = scene(name, 512)
+        image, mask, target = scene(name, 512, options.device)
         models = models_of(target)
         for network in [network for network in options.networks if network != BUILT_IN]:
             model = models[network][0]
@@ -316,7 +329,7 @@ def measure_chain(options):
     base = RECIPES[PHOTOGRAPH]
 
     def chain(name, model, dtype):
-        image, mask, target = scene(name, 512)
+        image, mask, target = scene(name, 512, options.device)
         counts, losses = [], []
         for weights, keep in ((base.stage_1, base.keep_color_1), (base.stage_2, base.keep_color_2)):
             weights = weights.scaled(histogram=0, total_variation=0, saturation=0)
@@ -328,14 +341,14 @@ def measure_chain(options):
         return ", ".join(map(str, counts)), ", ".join(losses)
 
     for name in options.sets:
-        models = models_of(scene(name, 512)[2])
+        models = models_of(scene(name, 512, options.device)[2])
         for network in options.networks:
             model = models[network][0]
             for precision, dtype in OURS.items():
                 if dtype == torch.float32 or model.takes_bfloat16:
                     found, cpu, wall = timed(partial(chain, name, model, dtype))
                     print(
-                        f"| {name} | {network} | {precision} | {' | '.join(found)} | {cpu:.1f} | {wall:.1f} |",
+                        f"| {name} | {network} | {precision} | {' | '.join(found)} | {cpu:.2f} | {wall:.2f} |",
                         flush=True,
                     )
     torch.set_num_threads(options.threads)
@@ -346,7 +359,7 @@ def measure_memory(options):
     for size, side in ((512, 256), (4096, 1024)):
         for network in options.networks:
             for statistics in ("object", "picture"):
-                case = json.dumps([size, side, network, statistics])
+                case = json.dumps([size, side, network, statistics, options.device])
                 command = [sys.executable, __file__, "--memory-of", case]
                 peak = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603
                 print(
@@ -354,23 +367,29 @@ def measure_memory(options):
                 )
 
 
-def memory_of(size, side, network, statistics):
+def memory_of(size, side, network, statistics, device):
     """GiB, at the peak of a few evaluations of stage 1, above what the pictures and the network take."""
     target = F.interpolate(torch.rand(1, 3, size // 8, size // 8), size=(size, size), mode="bicubic").clamp(0, 1)
+    target = target.to(device)
     model = models_of(target)[network][0]
-    mask = torch.zeros(1, 1, size, size)
+    mask = torch.zeros(1, 1, size, size, device=device)
     start = (size - side) // 2 + 3
     mask[..., start : start + side, start : start + side] = 1
     image = composite(target.flip(3), mask, target)
-    # Linux forgets the peak so far on this, and has the present size as the new one.
-    Path("/proc/self/clear_refs").write_text("5")
-    before = peak_size()
+    if target.is_cuda:
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        # Linux forgets the peak so far on this, and has the present size as the new one.
+        Path("/proc/self/clear_refs").write_text("5")
+    before = peak_size(device)
     deep_blend(image, mask, target, image, model, stage_1(evaluations=5, statistics=statistics), blended=True)
-    print((peak_size() - before) / 2**20)
+    print((peak_size(device) - before) / 2**20)
 
 
-def peak_size():
-    """KiB of memory that this process had at most."""
+def peak_size(device):
+    """KiB of memory that this process had at most, on the device."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**10
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
 
@@ -392,6 +411,7 @@ def main():
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--chain-threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--evaluations", type=int, default=240)
     parser.add_argument("--plot", type=Path)

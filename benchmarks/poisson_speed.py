@@ -1,19 +1,22 @@
 """What solving the Poisson equation costs and how exact it is, beside its peers, in one process and in turns.
 
     python benchmarks/poisson_speed.py [--sizes 256 512] [--pictures ellipse dib_3] [--repeats 5] [--threads 1]
+        [--device cuda]
 
 Prints a Markdown table: median CPU and wall seconds; largest and mean error against the exact solution, both clipped to 0..255;
 largest residual of the equation on the mask, in float64; pixels changed outside the mask. Errors and residuals are in 8-bit
 levels. Peers: SciPy's sparse direct solver with its assembly (up to 1024 pixels; above, "exact" is our solver in
 float64), cv2.seamlessClone, and, where fpie can be imported, its best solver with 5000 iterations (up to 512 pixels).
 Pictures: an ellipse of 2.7 million pixels at 2048, and sets of ../shared/data/transfer, whose masks are kept off the frame because
-not all peers can solve there. Needs the tests' environment.
+not all peers can solve there. --device: where ours computes, besides the processor, transfers there and back
+included. Needs the tests' environment.
 """
 
 import argparse
 import json
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -75,11 +78,11 @@ def transfer_pictures(name, size):
     return placed, off_frame(inside), cv2.resize(target, (size, size), interpolation=cv2.INTER_AREA)
 
 
-def ours(source, inside, target, dtype=torch.float32, tolerance=1e-5):
-    source, target = (to_torch(image, dtype) / SCALE for image in (source, target))
-    inside = to_torch(inside)
+def ours(source, inside, target, dtype=torch.float32, tolerance=1e-5, device="cpu"):
+    source, target = (to_torch(image, dtype).to(device) / SCALE for image in (source, target))
+    inside = to_torch(inside).to(device)
     start, guidance = torch.where(inside, source, target), forward_differences(source)
-    return solve_poisson(start, inside, guidance, tolerance=tolerance)[0].movedim(0, -1).numpy() * SCALE
+    return solve_poisson(start, inside, guidance, tolerance=tolerance)[0].movedim(0, -1).cpu().numpy() * SCALE
 
 
 def scipy_direct(source, inside, target):
@@ -154,10 +157,13 @@ def main():
     parser.add_argument("--pictures", nargs="+", default=["ellipse", "dib_1", "dib_3", "dib_5"])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
     methods = {"ours": ours, "SciPy splu": scipy_direct, "cv2.seamlessClone": seamless_clone}
+    if options.device:
+        methods[f"ours, {options.device}"] = partial(ours, device=options.device)
     if DEFAULT_BACKEND:
         methods[f"fpie, {DEFAULT_BACKEND}"] = fpie
     for method in methods.values():  # what is loaded or compiled at the first call is not timed

@@ -35,11 +35,11 @@ class Kept(torch.optim.LBFGS):
         raise FirstStepError
 
 
-def first_stage(name, size, network):
+def first_stage(name, size, network, device):
     """A function without arguments that makes one evaluation of the first stage and its gradient.
 
     name: dib_1, dib_3 or dib_5. size: of the target's side, in pixels. network: `nn.Sequential` in place of torchvision's
-    VGG-16; a shorter one is taken as far as it goes.
+    VGG-16, on the device; a shorter one is taken as far as it goes. device: such as "cpu".
     """
     run = json.loads((TRANSFER / name / "meta.json").read_text())["dib_run_args"]
     factor, number = size / run["ts"], name.removeprefix("dib_")
@@ -49,7 +49,7 @@ def first_stage(name, size, network):
     arguments |= {"ss": round(run["ss"] * factor), "ts": size}
     arguments |= {"x": round(run["x_row_center"] * factor), "y": round(run["y_col_center"] * factor)}
     layers = nn.Sequential(*network, *(nn.Identity() for _ in range(LAYERS - len(network))))
-    code = Path(CHECKOUT, "run.py").read_text().replace("gpu_id = opt.gpu_id", "gpu_id = 'cpu'")
+    code = Path(CHECKOUT, "run.py").read_text().replace("gpu_id = opt.gpu_id", f"gpu_id = '{device}'")
     variables = {"__name__": "__main__"}
     with tempfile.TemporaryDirectory() as folder:
         arguments["output_dir"] = folder

@@ -33,7 +33,7 @@ class ColorDetector(nn.Module):
 
     def forward(self, pixels, token_ids):
         mean, deviation = (pixels.new_tensor(values)[:, None, None] for values in (MEAN, STANDARD_DEVIATION))
-        picture = (pixels[0] * deviation + mean).float()
+        picture = (pixels[0] * deviation + mean).float().cpu()
         height, width = picture.shape[1:]
         boxes, logits = [[0.5, 0.5, 1.0, 1.0]], [torch.full((token_ids.shape[1],), -9.0)]
         for position, token in enumerate(token_ids[0].tolist()):
