@@ -36,7 +36,8 @@ TESTS_WITH_TRANSFORMERS = (
 def install_pack(session: nox.Session, *more: str) -> None:
     """Install this pack's requirements, and what else the session needs."""
     # Without compiled files every start of ComfyUI would compile its libraries again.
-    session.install("--compile-bytecode", "-r", "requirements.txt", *TORCH, "scikit-image", *more)
+    # Some gigabytes the first time, so uv may show how far it is.
+    session.install("--compile-bytecode", "-r", "requirements.txt", *TORCH, "scikit-image", *more, silent=False)
 
 
 def host_requirements(session: nox.Session, with_frontend: bool = False) -> list[str]:

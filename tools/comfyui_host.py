@@ -73,6 +73,7 @@ def _is_comfyui(folder: Path) -> bool:
 
 
 def _download(destination: Path) -> None:
+    print(f"downloading ComfyUI {COMFYUI_VERSION}, once, into {destination} ...", file=sys.stderr, flush=True)
     CACHE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
         wanted = Path(scratch, "wanted.txt")

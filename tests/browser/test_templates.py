@@ -48,3 +48,14 @@ def test_template_opens_whole(editor, name):
     }
     assert not editor.page.get_by_role("dialog").count(), "nothing is missing"
     assert editor.errors == []
+
+
+def test_an_address_opens_a_template(editor):
+    """As tools/serve.py prints it."""
+    editor.errors.clear()
+    editor.page.goto(f"{editor.url}/?template=poisson_transfer&source=ComfyUI-DeepBlend", wait_until="domcontentloaded")
+    opened = "window.app?.graph?.nodes.some((node) => node.type === 'DeepBlend_PoissonBlend')"
+    editor.page.wait_for_function(opened)
+    editor.settle(500)
+    assert editor.run_script(TROUBLE) == []
+    assert editor.errors == []
