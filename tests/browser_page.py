@@ -109,9 +109,9 @@ class EditorPage:
         assert outcome[0] == "execution_success", outcome
         self.settle()
 
-    def picture(self, node_id):
-        """The picture that a node has put out, 0 to 255, `[H, W, 3]`."""
-        return self.file(self.run_script("id => app.nodeOutputs[id].images[0]", str(node_id)))
+    def picture(self, node_id, index=0):
+        """One of the pictures that a node has put out, 0 to 255, `[H, W, 3]`."""
+        return self.file(self.run_script("([id, index]) => app.nodeOutputs[id].images[index]", [str(node_id), index]))
 
     def file(self, file):
         data = self.page.request.get(f"{self.url}/view", params=file).body()
@@ -174,6 +174,12 @@ class PlacementWidget:
 
     def numbers(self):
         return self.script("return root.querySelector('.deepblend-place-numbers').textContent")
+
+    def frames(self):
+        """What stands between the buttons that go through the frames; nothing if they are not there."""
+        return self.script(
+            "const each = root.querySelector('.deepblend-place-frames'); return each.hidden ? '' : each.children[1].textContent"
+        )
 
     def to_screen(self, size, *points):
         """Where pixels of a target of this (width, height) are on the screen."""
