@@ -14,7 +14,7 @@ NODE = "DeepBlend_PlaceObject"
 VIEWPORT = {"width": 1400, "height": 900}
 TIMEOUT = 60_000  # milliseconds
 # What a fresh ComfyUI reports itself: files of the user that do not exist yet, model files that it asks the network for.
-FOREIGN_ERRORS = ("404", "Content Security Policy", "accessed before initialization")
+FOREIGN_ERRORS = ("/api/userdata", "/user.css", "missingModelDownload", "graph accessed before initialization")
 
 
 def write_pictures(folder):
@@ -40,8 +40,9 @@ class EditorPage:
         self.open()
 
     def _collect(self, message):
-        if message.type == "error" and not any(part in message.text for part in FOREIGN_ERRORS):
-            self.errors.append(message.text)
+        error = f"{message.text} ({message.location['url']})"
+        if message.type == "error" and not any(part in error for part in FOREIGN_ERRORS):
+            self.errors.append(error)
 
     def open(self):
         self.page.goto(self.url, wait_until="domcontentloaded")
@@ -221,6 +222,18 @@ class PlacementWidget:
             }""",
             values,
         )
+
+    def seen(self, selector):
+        """What the screen shows of a part of the widget, 0 to 255, `[H, W, 3]`; of all of it for an empty selector."""
+        left, top, width, height = self.script(
+            """const rect = (value ? root.querySelector(value) : root).getBoundingClientRect();
+            return [rect.left, rect.top, rect.width, rect.height];""",
+            selector,
+        )
+        around = 2  # pixels; the line that shows the focus lies outside
+        clip = {"x": left - around, "y": top - around, "width": width + 2 * around, "height": height + 2 * around}
+        png = self.page.screenshot(clip=clip, timeout=20_000)
+        return np.asarray(Image.open(BytesIO(png)).convert("RGB")).astype(float)
 
     def focus(self):
         self.script("root.focus()")

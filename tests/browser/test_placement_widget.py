@@ -463,8 +463,16 @@ def test_two_nodes_do_not_disturb_each_other(editor):
     second.drag(*second.to_screen(size, center(second, size), (256, 256)))
     assert first.values() == before[0]
     assert np.abs(np.subtract(center(second, size), (256, 256))).max() < 2
+    second.focus()
+    editor.page.keyboard.press("ArrowLeft")
     assert first.values() == before[0]
     editor.keep("9_two_nodes")
+    moved = second.values()
+    editor.queue(MASK_VIEW, COMPOSITE_VIEW)
+    assert (first.note(), second.values()) == ("", moved)
+    editor.run_script("id => app.graph.remove(app.graph.getNodeById(id))", 60)
+    first.drag(*first.to_screen(TARGET, center(first), (200, 150)))
+    assert center(first) == pytest.approx((200, 150), abs=1)
 
 
 def test_script_leaves_the_workflow_as_it_is(editor, widget):
@@ -501,13 +509,47 @@ def test_inside_a_subgraph(editor, widget):
     editor.run_script("() => app.canvas.setGraph(app.rootGraph)")
 
 
-def test_light_theme(editor, widget):
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_words_and_focus_can_be_seen_in_both_themes(editor, widget, theme):
     palette = "value => app.extensionManager.setting.set('Comfy.ColorPalette', value)"
-    editor.run_script(palette, "light")
+    editor.run_script(palette, theme)
+    editor.settle()
+    for part in (".deepblend-place-numbers", "button"):
+        seen = widget.seen(part)
+        assert np.ptp(seen.mean(-1)) > 150, "of 255, between the letters and what is behind them"
+    without = widget.seen("")
     widget.focus()
     editor.settle()
-    editor.keep("11_light")
+    with_focus = widget.seen("")
+    assert np.abs(with_focus - without)[:2].mean() > 30, "a line all around"
+    editor.keep(f"11_{theme}")
     editor.run_script(palette, "dark")
+
+
+def test_words_are_in_the_language_of_the_editor(editor):
+    set_language = "value => app.extensionManager.setting.set('Comfy.Locale', value)"
+    workflow = placing_workflow()
+    workflow["nodes"].append(primitive_float(1.5))
+    link(workflow, 50, 0, PLACE, "scale")
+    expected = {
+        "zh": ("翻转", "缩放：由连线决定。"),
+        "fr": ("Flip", ": fixed by a link."),  # a language that the pack does not speak
+    }
+    editor.load(workflow)
+    try:
+        for language, (flip, note) in expected.items():
+            editor.run_script(set_language, language)
+            editor.page.wait_for_function(  # the editor opens its graph anew
+                """([id, flip]) => app.graph.getNodeById(id)?.widgets.find((each) => each.name === "placement")
+                    ?.element.querySelector("button").textContent === flip""",
+                arg=[PLACE, flip],
+            )
+            editor.load(workflow)
+            assert editor.widget().note().endswith(note)
+            editor.keep(f"14_{language}")
+    finally:
+        editor.run_script(set_language, "en")
+        editor.settle(1000)
 
 
 def test_clearing_and_reloading(editor, widget):
