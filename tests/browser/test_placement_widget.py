@@ -509,21 +509,19 @@ def test_inside_a_subgraph(editor, widget):
     editor.run_script("() => app.canvas.setGraph(app.rootGraph)")
 
 
-@pytest.mark.parametrize("theme", ["dark", "light"])
-def test_words_and_focus_can_be_seen_in_both_themes(editor, widget, theme):
+def test_words_and_focus_can_be_seen_in_both_themes(editor, widget):
     palette = "value => app.extensionManager.setting.set('Comfy.ColorPalette', value)"
-    editor.run_script(palette, theme)
-    editor.settle()
-    for part in (".deepblend-place-numbers", "button"):
-        seen = widget.seen(part)
-        assert np.ptp(seen.mean(-1)) > 150, "of 255, between the letters and what is behind them"
-    without = widget.seen("")
-    widget.focus()
-    editor.settle()
-    with_focus = widget.seen("")
-    assert np.abs(with_focus - without)[:2].mean() > 30, "a line all around"
-    editor.keep(f"11_{theme}")
-    editor.run_script(palette, "dark")
+    for theme in ("light", "dark"):
+        editor.run_script(palette, theme)
+        editor.leave(widget)
+        for part in (".deepblend-place-numbers", "button"):
+            seen = widget.seen(part)
+            assert np.ptp(seen.mean(-1)) > 150, "of 255, between the letters and what is behind them"
+        without = widget.seen("")
+        widget.focus()
+        editor.settle()
+        assert np.abs(widget.seen("") - without)[:2].mean() > 30, "a line all around"
+        editor.keep(f"11_{theme}")
 
 
 def test_words_are_in_the_language_of_the_editor(editor):

@@ -120,8 +120,7 @@ export class Editor {
   }
 
   /** Whether a kind of gesture could change nothing. */
-  isFixed(kind) {
-    const fixed = this.#fixedNames();
+  isFixed(kind, fixed = this.#fixedNames()) {
     return CHANGED_BY[kind].every((name) => fixed.has(name));
   }
 
@@ -259,7 +258,8 @@ export class Editor {
   layout() {
     if (!this.view.width || !this.view.height) return null;
     const layout = layOut(this.scene(), this.view);
-    return { ...layout, handles: layout.handles.filter(({ kind }) => !this.isFixed(kind)) };
+    const fixed = this.#fixedNames();
+    return { ...layout, handles: layout.handles.filter(({ kind }) => !this.isFixed(kind, fixed)) };
   }
 
   redraw() {
@@ -281,7 +281,9 @@ export class Editor {
     if (canvas.height !== height) canvas.height = height;
     const context = canvas.getContext("2d");
     const isInUse = this.hasFocus() || this.root.matches(":hover");
-    draw(context, scene, layout, density, isInUse && !Object.keys(CHANGED_BY).every((kind) => this.isFixed(kind)));
+    const fixed = this.#fixedNames();
+    const hasHandles = isInUse && !Object.keys(CHANGED_BY).every((kind) => this.isFixed(kind, fixed));
+    draw(context, scene, layout, density, hasHandles);
     this.#describe(scene, layout);
   }
 
