@@ -10,7 +10,7 @@ from ..blending_core.placement import mask_box, place, scale_to_fit
 from ..segmentation.boxes import boxes_per_frame, require_overlap
 from .host import Progress, make_room, output_image, output_mask
 from .inputs import Batch, read_image, read_mask, require_mask_of, require_numbers_in_range, some_of
-from .placement_preview import placement_preview
+from .placement_preview import PlacementPreview
 
 logger = logging.getLogger(__name__)
 
@@ -117,12 +117,15 @@ class PlaceObject(io.ComfyNode):
         make_room(WORKING_COPIES * 3 * 4 * max(source[0, ..., 0].numel(), target[0, ..., 0].numel()))
 
         progress = Progress(len(batch))
-        objects, masks, composites, placed_boxes, preview = [], [], [], [], None
+        preview = None
+        if cls.hidden.extra_pnginfo:
+            numbers = {"x": x, "y": y, "scale": scale, "rotation": rotation}
+            preview = PlacementPreview(len(batch), numbers, flip)
+        objects, masks, composites, placed_boxes = [], [], [], []
         for sample, sample_boxes in zip(batch, boxes, strict=True):
             progress(len(objects))
-            if not objects and cls.hidden.extra_pnginfo:
-                numbers = {"x": x, "y": y, "scale": scale, "rotation": rotation}
-                preview = placement_preview(sample, sample_boxes, numbers, flip)
+            if preview:
+                preview.add(len(objects), sample, sample_boxes)
             image, object_mask, label = _place_sample(sample, sample_boxes, x, y, scale, rotation, flip)
             pasted = composite(image, object_mask, sample["target"])
             around = mask_box(object_mask[0, 0])
@@ -134,7 +137,9 @@ class PlaceObject(io.ComfyNode):
             progress(len(objects), None if preview else pasted)
         if not all(placed_boxes):
             logger.warning("Place Object: no object is to be seen in %s", some_of(placed_boxes))
-        return io.NodeOutput(torch.cat(objects), torch.cat(masks), torch.cat(composites), placed_boxes, ui=preview)
+        return io.NodeOutput(
+            torch.cat(objects), torch.cat(masks), torch.cat(composites), placed_boxes, ui=preview and preview.ui()
+        )
 
 
 def _read_inputs(source, mask, target, occluder):

@@ -1,6 +1,7 @@
 """What the placement widget shows after a run: small pictures in ComfyUI's folder for temporary files, and their places."""
 
 import logging
+import math
 import uuid
 
 import torch
@@ -15,71 +16,101 @@ from ..segmentation.boxes import SIDES, BoxDict
 logger = logging.getLogger(__name__)
 
 LARGEST_SIDE = 1024  # pixels; the widget is a few hundred wide
+MOST_FRAMES = 16  # of a batch
+MOST_PIXELS = 4 * 1024**2  # of the targets of all frames together, likewise of the objects
 COMPRESSION = 1  # of PNG: quick
 
 
-def placement_preview(
-    sample: dict[str, Tensor], boxes: list[BoxDict], numbers: dict[str, float], flip: bool
-) -> dict | None:
-    """The `ui` output of one placed sample.
+class PlacementPreview:
+    """Gathers the `ui` output of a batch that is placed sample by sample; of a large one, frames spread evenly over it.
 
     Args:
-        sample: source, mask, target and perhaps occluder, `[1, C, H, W]`.
-        boxes: of this sample; the first one replaced x, y and scale.
+        count: samples of the batch.
         numbers, flip: as the node got them, for those that come through a link.
-
-    Returns:
-        `{"placement": [...]}` with one entry: source and target sizes, files, and boxes in pixels of the source or the
-        target. None, with a warning, if the files cannot be written.
     """
-    source, mask, target = sample["source"], sample["mask"], sample["target"]
-    box, visible = mask_box(mask[0, 0]), spanned_region(mask[0, 0] > 0)
-    preview = {
+
+    def __init__(self, count: int, numbers: dict[str, float], flip: bool):
+        shown = min(count, MOST_FRAMES)
+        self.count = count
+        self.indices = {round(place * (count - 1) / max(shown - 1, 1)) for place in range(shown)}
+        self.largest_side = min(LARGEST_SIDE, math.isqrt(MOST_PIXELS // shown))
         # A link may bring numbers of NumPy, which cannot be sent.
-        "values": {**{name: float(number) for name, number in numbers.items()}, "flip": bool(flip)},
-        "source": _size(source),
-        "target": {"size": _size(target)},
-        "mask_box": box and box._asdict(),
-        "object": None,
-        "occluder": None,
-        "box": {side: boxes[0][side] for side in SIDES} if boxes else None,
-    }
-    try:
-        size = _bounded(target)
-        preview["target"]["file"] = _saved(resize(target, size) if target.shape[1] == 3 else _visible(target, size))
+        self.values = {**{name: float(number) for name, number in numbers.items()}, "flip": bool(flip)}
+        self.frames: list[dict] = []
+        self.last: dict[str, tuple[Tensor, dict[str, str]]] = {}  # picture and file of the frame before, by their role
+
+    def add(self, index: int, sample: dict[str, Tensor], boxes: list[BoxDict]) -> None:
+        """Write what is to be seen of a sample, if it is one of those to be shown.
+
+        Args:
+            index: its place in the batch.
+            sample: source, mask, target and perhaps occluder, `[1, C, H, W]`.
+            boxes: of this sample; the first one replaced x, y and scale.
+        """
+        if index not in self.indices:
+            return
+        try:
+            self.frames.append(self._frame(index, sample, boxes))
+        except OSError as error:
+            logger.warning("Place Object: the pictures for its widget cannot be written (%s)", error)
+            self.indices, self.frames = set(), []
+
+    def ui(self) -> dict | None:
+        """`{"placement": [...]}` with an entry per frame: sizes of source and target, files, and boxes in pixels of the
+        source or the target. None if the files could not be written."""
+        return {"placement": self.frames} if self.frames else None
+
+    def _frame(self, index: int, sample: dict[str, Tensor], boxes: list[BoxDict]) -> dict:
+        source, mask, target = sample["source"], sample["mask"], sample["target"]
+        box, visible = mask_box(mask[0, 0]), spanned_region(mask[0, 0] > 0)
+        size = self._bounded(target)
+        shrunk = resize(target, size) if target.shape[1] == 3 else _visible(target, size)
+        frame = {
+            "frame": index,
+            "frames": self.count,
+            "values": self.values,
+            "source": _size(source),
+            "target": {"size": _size(target), "file": self._saved("target", shrunk)},
+            "mask_box": box and box._asdict(),
+            "object": None,
+            "occluder": None,
+            "box": {side: boxes[0][side] for side in SIDES} if boxes else None,
+        }
         if visible:
             rows, columns = visible
             cut_out = torch.cat([source, mask], 1)[..., rows, columns]
             crop = {"x": columns.start, "y": rows.start, **_size(cut_out)}
-            preview["object"] = {"file": _saved(_visible(cut_out, _bounded(cut_out))), "crop": crop}
+            file = self._saved("object", _visible(cut_out, self._bounded(cut_out)))
+            frame["object"] = {"file": file, "crop": crop}
         if "occluder" in sample:
             alpha = resize(sample["occluder"], size)
-            preview["occluder"] = _saved(torch.cat([torch.ones_like(alpha).expand(-1, 3, -1, -1), alpha], 1))
-    except OSError as error:
-        logger.warning("Place Object: the pictures for its widget cannot be written (%s)", error)
-        return None
-    return {"placement": [preview]}
+            opaque = torch.cat([torch.ones_like(alpha).expand(-1, 3, -1, -1), alpha], 1)
+            frame["occluder"] = self._saved("occluder", opaque)
+        return frame
+
+    def _bounded(self, image: Tensor) -> list[int]:
+        shrink = min(1, self.largest_side / max(image.shape[2:]))
+        return [max(1, round(length * shrink)) for length in image.shape[2:]]
+
+    def _saved(self, role: str, image: Tensor) -> dict[str, str]:
+        """The picture's file: that of the frame before if it shows the same, as where one target receives many objects."""
+        last = self.last.get(role)
+        if last and torch.equal(last[0], image):
+            return last[1]
+        (file,) = ui.ImageSaveHelper.save_images(
+            image.clamp(0, 1).movedim(1, -1),
+            f"deepblend_placement_{uuid.uuid4().hex}",
+            folder_type=io.FolderType.temp,
+            cls=None,  # a preview carries no workflow
+            compress_level=COMPRESSION,
+        )
+        self.last[role] = image, file
+        return file
 
 
 def _size(image: Tensor) -> dict[str, int]:
     return {"width": image.shape[3], "height": image.shape[2]}
 
 
-def _bounded(image: Tensor) -> list[int]:
-    shrink = min(1, LARGEST_SIDE / max(image.shape[2:]))
-    return [max(1, round(length * shrink)) for length in image.shape[2:]]
-
-
 def _visible(image: Tensor, size: list[int]) -> Tensor:
     return torch.cat(resize_visible(image, size), 1)
-
-
-def _saved(image: Tensor) -> dict[str, str]:
-    (file,) = ui.ImageSaveHelper.save_images(
-        image.clamp(0, 1).movedim(1, -1),
-        f"deepblend_placement_{uuid.uuid4().hex}",
-        folder_type=io.FolderType.temp,
-        cls=None,  # a preview carries no workflow
-        compress_level=COMPRESSION,
-    )
-    return file

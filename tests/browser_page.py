@@ -14,7 +14,7 @@ NODE = "DeepBlend_PlaceObject"
 VIEWPORT = {"width": 1400, "height": 900}
 TIMEOUT = 60_000  # milliseconds
 # What a fresh ComfyUI reports itself: files of the user that do not exist yet, model files that it asks the network for.
-FOREIGN_ERRORS = ("404", "Content Security Policy", "accessed before initialization")
+FOREIGN_ERRORS = ("/api/userdata", "/user.css", "missingModelDownload", "graph accessed before initialization")
 
 
 def write_pictures(folder):
@@ -40,8 +40,9 @@ class EditorPage:
         self.open()
 
     def _collect(self, message):
-        if message.type == "error" and not any(part in message.text for part in FOREIGN_ERRORS):
-            self.errors.append(message.text)
+        error = f"{message.text} ({message.location['url']})"
+        if message.type == "error" and not any(part in error for part in FOREIGN_ERRORS):
+            self.errors.append(error)
 
     def open(self):
         self.page.goto(self.url, wait_until="domcontentloaded")
@@ -109,9 +110,9 @@ class EditorPage:
         assert outcome[0] == "execution_success", outcome
         self.settle()
 
-    def picture(self, node_id):
-        """The picture that a node has put out, 0 to 255, `[H, W, 3]`."""
-        return self.file(self.run_script("id => app.nodeOutputs[id].images[0]", str(node_id)))
+    def picture(self, node_id, index=0):
+        """One of the pictures that a node has put out, 0 to 255, `[H, W, 3]`."""
+        return self.file(self.run_script("([id, index]) => app.nodeOutputs[id].images[index]", [str(node_id), index]))
 
     def file(self, file):
         data = self.page.request.get(f"{self.url}/view", params=file).body()
@@ -175,6 +176,12 @@ class PlacementWidget:
     def numbers(self):
         return self.script("return root.querySelector('.deepblend-place-numbers').textContent")
 
+    def frames(self):
+        """What stands between the buttons that go through the frames; nothing if they are not there."""
+        return self.script(
+            "const each = root.querySelector('.deepblend-place-frames'); return each.hidden ? '' : each.children[1].textContent"
+        )
+
     def to_screen(self, size, *points):
         """Where pixels of a target of this (width, height) are on the screen."""
         left, top, width, css_width, css_height = self.script(
@@ -215,6 +222,18 @@ class PlacementWidget:
             }""",
             values,
         )
+
+    def seen(self, selector):
+        """What the screen shows of a part of the widget, 0 to 255, `[H, W, 3]`; of all of it for an empty selector."""
+        left, top, width, height = self.script(
+            """const rect = (value ? root.querySelector(value) : root).getBoundingClientRect();
+            return [rect.left, rect.top, rect.width, rect.height];""",
+            selector,
+        )
+        around = 2  # pixels; the line that shows the focus lies outside
+        clip = {"x": left - around, "y": top - around, "width": width + 2 * around, "height": height + 2 * around}
+        png = self.page.screenshot(clip=clip, timeout=20_000)
+        return np.asarray(Image.open(BytesIO(png)).convert("RGB")).astype(float)
 
     def focus(self):
         self.script("root.focus()")

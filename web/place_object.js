@@ -6,6 +6,8 @@
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { Editor } from "./place_object/editor.js";
+import { loadTexts } from "./place_object/texts.js";
+import { watchOpening } from "./place_object/upstream.js";
 
 const NODE = "DeepBlend_PlaceObject";
 const SMALLEST_HEIGHT = 260; // of the widget
@@ -28,6 +30,8 @@ function chain(owner, name, after) {
 
 app.registerExtension({
   name: "DeepBlend.PlaceObject",
+  init: loadTexts,
+  setup: () => watchOpening(app.canvas.canvas),
   nodeCreated(node) {
     if (node.comfyClass !== NODE) return;
     const editor = new Editor(node);

@@ -210,6 +210,22 @@ def test_middle_button_pans_the_graph(editor, widget):
     assert widget.values() == before
 
 
+def test_space_bar_pans_the_graph_even_with_the_focus_in_the_view(editor, widget):
+    (point,) = widget.to_screen(TARGET, (60, 60))
+    editor.page.mouse.click(*point)
+    before, offset = widget.values(), editor.run_script("() => [...app.canvas.ds.offset]")
+    editor.page.keyboard.down(" ")
+    editor.settle()
+    widget.drag(point, (point[0] + 50, point[1] + 30))
+    editor.page.keyboard.up(" ")
+    editor.settle()
+    moved = np.subtract(editor.run_script("() => [...app.canvas.ds.offset]"), offset)
+    assert moved == pytest.approx([50, 30], abs=15)
+    assert widget.values() == before
+    widget.drag(*widget.to_screen(TARGET, center(widget), (300, 200)))
+    assert center(widget) == pytest.approx((300, 200), abs=0.5), "afterwards a drag moves the object again"
+
+
 def test_flip_and_reset(editor, widget):
     before = widget.values()
     widget.press("Flip")
@@ -233,24 +249,47 @@ def test_touch_drags(editor, widget):
     assert np.abs(np.subtract(center(widget), (300, 200))).max() < 1
 
 
+def test_pen_drags(editor, widget):
+    start, end = widget.to_screen(TARGET, center(widget), (300, 200))
+    session = editor.page.context.new_cdp_session(editor.page)
+    for kind, share in (
+        ("mouseMoved", 0),
+        ("mousePressed", 0),
+        ("mouseMoved", 0.4),
+        ("mouseMoved", 1),
+        ("mouseReleased", 1),
+    ):
+        x, y = (s + share * (e - s) for s, e in zip(start, end, strict=True))
+        event = {"type": kind, "x": x, "y": y, "pointerType": "pen", "button": "left", "clickCount": 1}
+        session.send("Input.dispatchMouseEvent", event | {"buttons": 0 if kind == "mouseReleased" else 1})
+    editor.settle()
+    assert np.abs(np.subtract(center(widget), (300, 200))).max() < 1
+
+
 def test_typed_number_moves_the_object(editor, widget):
     widget.set(x=0.25)
     editor.settle()
     assert widget.numbers().startswith("150, 318 px")
 
 
-def test_linked_value_is_fixed(editor):
+def primitive_float(value):
+    return {
+        "id": 50, "type": "PrimitiveFloat", "pos": [700, 700], "size": [200, 60], "flags": {}, "order": 0, "mode": 0,
+        "inputs": [{"name": "value", "type": "FLOAT", "widget": {"name": "value"}, "link": None}],
+        "outputs": [{"name": "FLOAT", "type": "FLOAT", "links": []}],
+        "properties": {"Node name for S&R": "PrimitiveFloat"}, "widgets_values": [value],
+    }  # fmt: skip
+
+
+def test_linked_value_is_fixed_and_that_of_a_primitive_known_before_a_run(editor):
     workflow = placing_workflow()
-    workflow["nodes"].append(
-        {"id": 50, "type": "PrimitiveFloat", "pos": [700, 700], "size": [200, 60], "flags": {}, "order": 0, "mode": 0,
-         "inputs": [{"name": "value", "type": "FLOAT", "widget": {"name": "value"}, "link": None}],
-         "outputs": [{"name": "FLOAT", "type": "FLOAT", "links": []}],
-         "properties": {"Node name for S&R": "PrimitiveFloat"}, "widgets_values": [0.25]}
-    )  # fmt: skip
+    workflow["nodes"].append(primitive_float(0.25))
     link(workflow, 50, 0, PLACE, "x")
     editor.load(workflow, size=LARGE_NODE)
-    editor.queue(MASK_VIEW, COMPOSITE_VIEW)
     widget = editor.widget()
+    assert widget.note() == "x: fixed by a link."
+    assert widget.numbers().startswith("150, 318 px")
+    editor.queue(MASK_VIEW, COMPOSITE_VIEW)
     assert widget.note() == "x: fixed by a link."
     assert widget.numbers().startswith("150, 318 px")
     before = widget.values()
@@ -260,6 +299,36 @@ def test_linked_value_is_fixed(editor):
     editor.leave(widget)
     editor.queue(MASK_VIEW, COMPOSITE_VIEW)
     assert shift_that_fits_best(widget.drawn(TARGET), editor.picture(COMPOSITE_VIEW), (150, 218))[0] == (0, 0)
+
+
+def test_computed_values_are_known_after_a_run_and_have_no_handle(editor):
+    workflow = placing_workflow()
+    convert = {
+        "id": 53, "type": "ComfyNumberConvert", "pos": [700, 820], "size": [200, 60], "flags": {}, "order": 0, "mode": 0,
+        "inputs": [{"name": "value", "type": "INT,FLOAT,STRING,BOOLEAN", "link": None}],
+        "outputs": [{"name": "FLOAT", "type": "FLOAT", "links": []}, {"name": "INT", "type": "INT", "links": []}],
+        "properties": {"Node name for S&R": "ComfyNumberConvert"}, "widgets_values": [],
+    }  # fmt: skip
+    workflow["nodes"] += [primitive_float(40.0), convert]
+    link(workflow, 50, 0, 53, "value")
+    link(workflow, 53, 0, PLACE, "rotation")
+    editor.load(workflow, size=LARGE_NODE)
+    widget = editor.widget()
+    assert widget.note() == "rotation: fixed by a link; run once to see the value."
+    editor.queue(MASK_VIEW, COMPOSITE_VIEW)
+    assert widget.note() == "rotation: fixed by a link."
+    assert widget.numbers().endswith("· 40°")
+    before = widget.values()
+    tip = widget.handles(TARGET)["rotate"][0]
+    middle = widget.handles(TARGET)["center"]
+    widget.drag(tip, (middle[0] + 90, middle[1]))
+    moved = widget.values()
+    assert moved["rotation"] == before["rotation"]
+    assert moved["x"] != before["x"], "where its handle would be, the object is dragged"
+    editor.leave(widget)
+    editor.queue(MASK_VIEW, COMPOSITE_VIEW)
+    drawn, computed = widget.drawn(TARGET), editor.picture(COMPOSITE_VIEW)
+    assert shift_that_fits_best(drawn, computed, center(widget))[0] == (0, 0)
 
 
 def test_box_places_the_object(editor):
@@ -284,6 +353,63 @@ def test_box_places_the_object(editor):
     drawn, computed = widget.drawn(TARGET), editor.picture(COMPOSITE_VIEW)
     # The dashed box itself lies further out.
     assert shift_that_fits_best(drawn[75:195, 160:280], computed[75:195, 160:280], (60, 60))[0] == (0, 0)
+
+
+def batch_workflow():
+    """The coffee, then the rocket, as one batch of targets in the rocket's size; a box for the second frame."""
+    workflow = placing_workflow()
+    rocket = json.loads(json.dumps(node_of(workflow, 2))) | {
+        "id": 54,
+        "pos": [0, 900],
+        "widgets_values": ["rocket.png", "image"],
+    }
+    for each in rocket["outputs"]:
+        each["links"] = []
+    frames = {
+        "id": 55, "type": "ImageBatch", "pos": [360, 900], "size": [200, 60], "flags": {}, "order": 0, "mode": 0,
+        "inputs": [{"name": "image1", "type": "IMAGE", "link": None}, {"name": "image2", "type": "IMAGE", "link": None}],
+        "outputs": [{"name": "IMAGE", "type": "IMAGE", "links": []}],
+        "properties": {"Node name for S&R": "ImageBatch"}, "widgets_values": [],
+    }  # fmt: skip
+    workflow["nodes"] += [rocket, frames]
+    link(workflow, 2, 0, 55, "image1")
+    link(workflow, 54, 0, 55, "image2")
+    old = next(each for each in workflow["links"] if each[1] == 2 and each[3] == PLACE)
+    workflow["links"].remove(old)
+    node_of(workflow, 2)["outputs"][0]["links"].remove(old[0])
+    link(workflow, 55, 0, PLACE, "target")
+    return workflow
+
+
+def test_frames_of_a_batch_one_after_the_other(editor):
+    editor.load(batch_workflow(), size=LARGE_NODE)
+    widget = editor.widget()
+    assert widget.frames() == ""
+    editor.queue(MASK_VIEW, COMPOSITE_VIEW)
+    assert widget.frames() == "1 / 2"
+    results = [editor.picture(COMPOSITE_VIEW, index) for index in (0, 1)]
+    widget.focus()
+    for key, place in (("PageDown", 1), ("PageDown", 1), ("PageUp", 0)):
+        editor.page.keyboard.press(key)
+        editor.settle()
+        assert widget.frames() == f"{place + 1} / 2"
+        editor.leave(widget)
+        assert np.abs(widget.drawn(TARGET) - results[place]).mean() < 12
+        widget.focus()
+    widget.press("›")
+    assert widget.frames() == "2 / 2"
+    # One placement for all frames.
+    widget.drag(*widget.to_screen(TARGET, center(widget), (250, 160)))
+    assert center(widget) == pytest.approx((250, 160), abs=0.5)
+    editor.keep("13_second_frame")
+    editor.queue(MASK_VIEW, COMPOSITE_VIEW)
+    assert widget.frames() == "2 / 2", "the frame that was looked at stays"
+    editor.leave(widget)
+    for index in (1, 0):
+        computed = editor.picture(COMPOSITE_VIEW, index)
+        assert shift_that_fits_best(widget.drawn(TARGET), computed, (250, 160))[0] == (0, 0)
+        widget.press("‹")
+        editor.leave(widget)
 
 
 def test_what_stays_in_front_is_outlined(editor):
@@ -337,8 +463,16 @@ def test_two_nodes_do_not_disturb_each_other(editor):
     second.drag(*second.to_screen(size, center(second, size), (256, 256)))
     assert first.values() == before[0]
     assert np.abs(np.subtract(center(second, size), (256, 256))).max() < 2
+    second.focus()
+    editor.page.keyboard.press("ArrowLeft")
     assert first.values() == before[0]
     editor.keep("9_two_nodes")
+    moved = second.values()
+    editor.queue(MASK_VIEW, COMPOSITE_VIEW)
+    assert (first.note(), second.values()) == ("", moved)
+    editor.run_script("id => app.graph.remove(app.graph.getNodeById(id))", 60)
+    first.drag(*first.to_screen(TARGET, center(first), (200, 150)))
+    assert center(first) == pytest.approx((200, 150), abs=1)
 
 
 def test_script_leaves_the_workflow_as_it_is(editor, widget):
@@ -375,13 +509,45 @@ def test_inside_a_subgraph(editor, widget):
     editor.run_script("() => app.canvas.setGraph(app.rootGraph)")
 
 
-def test_light_theme(editor, widget):
+def test_words_and_focus_can_be_seen_in_both_themes(editor, widget):
     palette = "value => app.extensionManager.setting.set('Comfy.ColorPalette', value)"
-    editor.run_script(palette, "light")
-    widget.focus()
-    editor.settle()
-    editor.keep("11_light")
-    editor.run_script(palette, "dark")
+    for theme in ("light", "dark"):
+        editor.run_script(palette, theme)
+        editor.leave(widget)
+        for part in (".deepblend-place-numbers", "button"):
+            seen = widget.seen(part)
+            assert np.ptp(seen.mean(-1)) > 150, "of 255, between the letters and what is behind them"
+        without = widget.seen("")
+        widget.focus()
+        editor.settle()
+        assert np.abs(widget.seen("") - without)[:2].mean() > 30, "a line all around"
+        editor.keep(f"11_{theme}")
+
+
+def test_words_are_in_the_language_of_the_editor(editor):
+    set_language = "value => app.extensionManager.setting.set('Comfy.Locale', value)"
+    workflow = placing_workflow()
+    workflow["nodes"].append(primitive_float(1.5))
+    link(workflow, 50, 0, PLACE, "scale")
+    expected = {
+        "zh": ("翻转", "缩放：由连线决定。"),
+        "fr": ("Flip", ": fixed by a link."),  # a language that the pack does not speak
+    }
+    editor.load(workflow)
+    try:
+        for language, (flip, note) in expected.items():
+            editor.run_script(set_language, language)
+            editor.page.wait_for_function(  # the editor opens its graph anew
+                """([id, flip]) => app.graph.getNodeById(id)?.widgets.find((each) => each.name === "placement")
+                    ?.element.querySelector("button").textContent === flip""",
+                arg=[PLACE, flip],
+            )
+            editor.load(workflow)
+            assert editor.widget().note().endswith(note)
+            editor.keep(f"14_{language}")
+    finally:
+        editor.run_script(set_language, "en")
+        editor.settle(1000)
 
 
 def test_clearing_and_reloading(editor, widget):

@@ -28,6 +28,23 @@ TROUBLE = """() => {
     }
     return found;
 }"""
+# As both node designs lay them out; a node that shows more than its size says grows when it is drawn.
+OVERLAPS = """() => {
+    const boxes = app.graph.nodes.map((node) => {
+        const element = document.querySelector(`[data-node-id="${node.id}"]`);
+        const { left, top, right, bottom } = element?.getBoundingClientRect() ?? {};
+        const [x, y, width, height] = node.boundingRect;
+        return { node, box: element ? [left, top, right, bottom] : [x, y, x + width, y + height] };
+    });
+    const found = [];
+    for (const { node, box } of boxes)
+        for (const other of boxes) {
+            const [left, top, right, bottom] = other.box;
+            const isApart = box[0] >= right || left >= box[2] || box[1] >= bottom || top >= box[3];
+            if (node.id < other.node.id && !isApart) found.push(`${node.title} and ${other.node.title}`);
+        }
+    return found;
+}"""
 QUEUED = """async () => {
     const { output } = await app.graphToPrompt();
     const strip = ([id, { class_type, inputs }]) => [id, { class_type, inputs }];
@@ -42,6 +59,7 @@ def test_template_opens_whole(editor, name):
     editor.settle(500)
     editor.keep(f"template_{name}")
     assert editor.run_script(TROUBLE) == []
+    assert editor.run_script(OVERLAPS) == []
     twin = json.loads((WORKFLOWS / "api" / f"{name}.json").read_text(encoding="utf-8"))
     assert editor.run_script(QUEUED) == {
         node: {"class_type": entry["class_type"], "inputs": entry["inputs"]} for node, entry in twin.items()

@@ -26,14 +26,26 @@ OPAQUE_BOX, SIZES = {"x": 15, "y": 10, "width": 30, "height": 20}, {"width": 50,
 
 
 @pytest.fixture
-def editor_run(host, monkeypatch):
-    """Runs the node as the editor does: its outputs, and what the widget gets."""
+def editor_run_of_batch(host, monkeypatch):
+    """Runs the node as the editor does: its outputs, and what the widget gets, frame by frame."""
 
     def run(**inputs):
         monkeypatch.setitem(host.extra_data, "extra_pnginfo", {"workflow": {}})
         outputs = host.run_node(NODE, **{"source": SOURCE, "mask": MASK, "target": TARGET, **inputs})
         shown = host.executor.history_result["outputs"].get("node")
-        return outputs, shown and shown["placement"][0]
+        return outputs, shown and shown["placement"]
+
+    return run
+
+
+@pytest.fixture
+def editor_run(editor_run_of_batch):
+    """The same for inputs with one sample."""
+
+    def run(**inputs):
+        outputs, frames = editor_run_of_batch(**inputs)
+        assert frames is None or len(frames) == 1
+        return outputs, frames and frames[0]
 
     return run
 
@@ -97,10 +109,38 @@ def test_empty_mask_has_no_object(editor_run):
     assert (shown["object"], shown["mask_box"]) == (None, None)
 
 
-def test_first_frame_of_a_batch_is_shown(editor_run):
-    targets = torch.cat([picture(90, 120, 5), TARGET])
-    _, shown = editor_run(target=targets)
-    assert np.abs(pixels(shown["target"]["file"]) - 255 * targets[0].numpy()).max() <= 1
+def test_every_frame_of_a_batch_is_shown_and_what_they_share_is_written_once(editor_run_of_batch):
+    targets = torch.cat([picture(90, 120, 5), TARGET, TARGET])
+    masks = torch.cat([MASK, MASK, MASK.roll(4, 2)])
+    _, frames = editor_run_of_batch(source=SOURCE.expand(3, -1, -1, -1), mask=masks, target=targets)
+    assert [(each["frame"], each["frames"]) for each in frames] == [(0, 3), (1, 3), (2, 3)]
+    for frame, target in zip(frames, targets, strict=True):
+        assert np.abs(pixels(frame["target"]["file"]) - 255 * target.numpy()).max() <= 1
+    assert [each["mask_box"]["x"] for each in frames] == [15, 15, 19]
+    assert [each["object"]["crop"]["x"] for each in frames] == [13, 13, 17]
+    files = {role: [each[role]["file"]["filename"] for each in frames] for role in ("target", "object")}
+    assert files["target"][0] != files["target"][1] == files["target"][2]
+    assert files["object"][0] == files["object"][1] != files["object"][2]
+
+
+def test_large_batch_is_shown_by_frames_from_the_first_to_the_last_that_are_smaller(editor_run_of_batch):
+    light = torch.linspace(0, 1, 40)[:, None, None, None]
+    targets = (light * torch.ones(40, 30, 900, 3)).contiguous()
+    _, frames = editor_run_of_batch(target=targets)
+    places = [each["frame"] for each in frames]
+    assert (len(places), places[0], places[-1], {each["frames"] for each in frames}) == (16, 0, 39, {40})
+    assert set(np.diff(places)) == {2, 3}
+    for frame in frames:
+        seen = pixels(frame["target"]["file"])
+        assert seen.shape == (17, 512, 3)
+        assert np.abs(seen - 255 * light[frame["frame"]].item()).max() <= 1.5
+        assert frame["target"]["size"] == {"width": 900, "height": 30}
+
+
+def test_each_frame_has_the_box_that_placed_its_object(editor_run_of_batch):
+    box = {"x": 10, "y": 20, "width": 45, "height": 30}
+    _, frames = editor_run_of_batch(target=torch.cat([TARGET] * 3), bboxes=[[box], [], [box | {"x": 50}]])
+    assert [each["box"] for each in frames] == [box, None, box | {"x": 50}]
 
 
 def test_transparent_target_stays_transparent(editor_run):

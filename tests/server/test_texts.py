@@ -53,6 +53,9 @@ def test_translations_are_served(server):
     assert {language: served[language]["nodeDefs"] for language in ("en", "zh", "ja", "ko")} == {
         language: texts(language) for language in ("en", "zh", "ja", "ko")
     }
+    for language in ("en", "zh", "ja", "ko"):
+        own = json.loads((LOCALES / language / "main.json").read_text(encoding="utf-8"))
+        assert served[language]["deepblendPlacement"] == own["deepblendPlacement"]
 
 
 def test_help_pages_are_served_where_the_editor_looks_for_them(server, nodes):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-LOCALES = Path(__file__).resolve().parents[2] / "locales"
+CHECKOUT = Path(__file__).resolve().parents[2]
+LOCALES = CHECKOUT / "locales"
 SCRIPTS = {"zh": "[\u4e00-\u9fff]", "ja": "[\u3040-\u30ff]", "ko": "[\uac00-\ud7a3]"}
 COORDINATES = {"x", "y"}  # called so in every language
 
@@ -70,3 +71,39 @@ def test_texts_that_the_editor_compiles_hold_no_syntax_of_its_messages(language)
     for path, text in leaves(texts(language)).items():
         if path[-1] != "tooltip":
             assert not re.search(r"[{}@|%]", text), path
+
+
+def widget_texts(language):
+    return json.loads((LOCALES / language / "main.json").read_text(encoding="utf-8"))["deepblendPlacement"]
+
+
+@pytest.mark.parametrize("language", SCRIPTS)
+def test_texts_of_the_placement_widget_are_translated_with_the_same_places_for_values(language):
+    english, translated = widget_texts("en"), widget_texts(language)
+    assert list(translated) == list(english)
+    for name, text in translated.items():
+        assert re.search(rf"{SCRIPTS[language]}|[\u4e00-\u9fff]", text), name
+        for exact in (r"\{\w+\}", r"Page(?:Up|Down)", "Shift|Ctrl|Escape", r"\d+"):
+            found = re.findall(exact, text)
+            assert set(re.findall(exact, english[name])) <= set(found), (name, exact)
+        assert (text[-1] in ".。") == (english[name][-1] == "."), name
+
+
+@pytest.mark.parametrize("language", ["en", *SCRIPTS])
+def test_texts_of_the_placement_widget_hold_no_syntax_but_places_for_values(language):
+    for name, text in widget_texts(language).items():
+        assert not re.search(r"[{}@|%]", re.sub(r"\{\w+\}", "", text)), name
+
+
+def test_the_placement_widget_uses_every_text():
+    code = "".join(path.read_text(encoding="utf-8") for path in (CHECKOUT / "web" / "place_object").glob("*.js"))
+    assert [name for name in widget_texts("en") if f'"{name}"' not in code] == []
+    assert set(re.findall(r'\btext\("(\w+)"', code)) <= set(widget_texts("en"))
+
+
+@pytest.mark.parametrize("language", SCRIPTS)
+def test_the_placement_widget_calls_the_inputs_by_their_translated_names(language):
+    names = {name: entry["name"] for name, entry in texts(language)["DeepBlend_PlaceObject"]["inputs"].items()}
+    for name in ("placedByBox", "unknownBox"):
+        for each in ("x", "y", "scale", "bboxes"):
+            assert names[each] in widget_texts(language)[name]

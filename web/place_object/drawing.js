@@ -72,11 +72,12 @@ function polygon(points) {
 
 function drawHandles(context, layout) {
   strokeTwice(context, polygon(layout.outline));
+  const [left, right] = layout.outline; // ends of the edge from which the object is turned
   for (const { kind, x, y } of layout.handles) {
     const path = new Path2D();
     if (kind === "rotate") {
       const stalk = new Path2D();
-      stalk.moveTo(layout.center.x, layout.center.y);
+      stalk.moveTo((left.x + right.x) / 2, (left.y + right.y) / 2);
       stalk.lineTo(x, y);
       strokeTwice(context, stalk);
       path.arc(x, y, HANDLE + 1, 0, 2 * Math.PI);

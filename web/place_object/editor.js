@@ -6,7 +6,8 @@ import { connectGestures } from "./gestures.js";
 import { layOut } from "./layout.js";
 import { buildPanel } from "./panel.js";
 import { outlineOf, PictureShelf } from "./pictures.js";
-import { fileUrl, isWired, outputsOf, shownPicture } from "./upstream.js";
+import { text } from "./texts.js";
+import { constantBox, fileUrl, isWired, outputsOf, shownPicture, valueSource } from "./upstream.js";
 
 const NAMES = ["x", "y", "scale", "rotation", "flip"];
 const START = { x: 0.5, y: 0.5, scale: 1, rotation: 0, flip: false };
@@ -16,6 +17,10 @@ const PLACES = 5; // decimals of a value, as the node rounds them
 const COMMIT_INTERVAL = 250; // milliseconds
 const DENSEST = 2; // canvas pixels per CSS pixel of the screen
 
+const cutOut = ({ image }, { source, object, mask_box: box }) => ({
+  image, source, crop: object.crop, box, isCutOut: true,
+});
+
 export class Editor {
   constructor(node) {
     this.node = node;
@@ -24,11 +29,12 @@ export class Editor {
     this.root = this.panel.root;
     this.shelf = new PictureShelf();
     this.view = { width: 0, height: 0 }; // CSS pixels of the graph at zoom 1; the elements are not asked, which is slow
-    this.run = null; // what the node's last run says of its pictures
+    this.run = null; // what the node's last run says of its pictures, frame by frame
     this.lostRun = null;
+    this.place = 0; // among these frames, of the one that is shown
     this.shownAtRun = {}; // what upstream nodes showed then
     this.pictures = { target: null, object: null, occluder: null };
-    this.frame = null;
+    this.drawing = null; // the animation frame that was asked for
     this.open = false;
     this.refreshes = 0;
     this.pending = {}; // values that the widgets do not have yet
@@ -44,6 +50,8 @@ export class Editor {
     }
     this.panel.flip.addEventListener("click", () => this.#asOneStep({ flip: !this.#value("flip") }));
     this.panel.reset.addEventListener("click", () => this.reset());
+    this.panel.frames.previous.addEventListener("click", () => this.step(-1));
+    this.panel.frames.next.addEventListener("click", () => this.step(1));
     this.endGestures = connectGestures(this.panel.canvas, this, () => app.canvas);
     this.root.addEventListener("focus", () => {
       document.addEventListener("pointerdown", this.#leave, true);
@@ -84,29 +92,35 @@ export class Editor {
 
   // Values
 
-  #isLinked(name) {
-    return (this.node.inputs ?? []).some((input) => input.widget?.name === name && input.link != null);
+  /** What the last run says of the frame that is shown; null before it. */
+  get frame() {
+    return this.run?.[Math.min(this.place, this.run.length - 1)] ?? null;
   }
 
   #value(name) {
-    const linked = this.#isLinked(name) ? this.run?.values?.[name] : undefined;
-    return linked ?? this.pending[name] ?? this.widgets[name].value;
+    const { widget, constant } = valueSource(this.node, name);
+    if (widget) return this.pending[name] ?? widget.value;
+    return constant ?? this.frame?.values?.[name] ?? this.widgets[name].value;
   }
 
-  /** The box that replaces x, y and scale: null if none is wired or the last run found none. */
+  #linkedNames() {
+    return NAMES.filter((name) => !valueSource(this.node, name).widget);
+  }
+
+  /** The box that replaces x, y and scale: null if none is wired, or as far as is known none was found. */
   #box() {
-    return (isWired(this.node, "bboxes") && this.run?.box) || null;
+    if (!isWired(this.node, "bboxes")) return null;
+    return constantBox(this.node, "bboxes") ?? this.frame?.box ?? null;
   }
 
   #fixedNames() {
     // Before a run nobody knows whether there will be a box.
-    const byBox = isWired(this.node, "bboxes") && (!this.run || this.run.box) ? FIXED_BY_BOX : [];
-    return new Set([...byBox, ...NAMES.filter((name) => this.#isLinked(name))]);
+    const byBox = isWired(this.node, "bboxes") && (!this.frame || this.#box()) ? FIXED_BY_BOX : [];
+    return new Set([...byBox, ...this.#linkedNames()]);
   }
 
   /** Whether a kind of gesture could change nothing. */
-  isFixed(kind) {
-    const fixed = this.#fixedNames();
+  isFixed(kind, fixed = this.#fixedNames()) {
     return CHANGED_BY[kind].every((name) => fixed.has(name));
   }
 
@@ -115,7 +129,7 @@ export class Editor {
     const fixed = this.#fixedNames();
     for (const [name, wanted] of Object.entries(values)) {
       if (fixed.has(name)) continue;
-      const { min = -Infinity, max = Infinity } = this.widgets[name].options ?? {};
+      const { min = -Infinity, max = Infinity } = valueSource(this.node, name).widget.options ?? {};
       const isNumber = typeof wanted === "number";
       this.pending[name] = isNumber ? Math.min(Math.max(Number(wanted.toFixed(PLACES)), min), max) : wanted;
     }
@@ -128,10 +142,10 @@ export class Editor {
     clearTimeout(this.commitTimer);
     this.commitTimer = null;
     for (const [name, value] of Object.entries(this.pending)) {
-      const widget = this.widgets[name];
-      if (widget.value === value) continue;
+      const { widget, node } = valueSource(this.node, name);
+      if (!widget || widget.value === value) continue;
       // The callback rounds to the places that the number field shows, which is coarser than a pixel of a large target.
-      widget.callback?.(value, app.canvas, this.node);
+      widget.callback?.(value, app.canvas, node);
       widget.value = value;
     }
     this.pending = {};
@@ -163,55 +177,62 @@ export class Editor {
     this.#asOneStep(START);
   }
 
+  /** Show the next or the previous of the frames that the last run tells of. */
+  step(by) {
+    if (!this.run) return;
+    this.place = Math.min(Math.max(this.place + by, 0), this.run.length - 1);
+    this.refresh();
+  }
+
   // Pictures
 
   /** Look what upstream nodes and the last run show now. */
   async refresh() {
     if (!this.node.graph) return;
     const shown = { source: shownPicture(this.node, "source"), target: shownPicture(this.node, "target") };
-    const run = outputsOf(this.node)?.placement?.[0];
-    if (run && ![this.run, this.lostRun].some((known) => JSON.stringify(known) === JSON.stringify(run))) {
+    const run = outputsOf(this.node)?.placement;
+    if (run?.length && ![this.run, this.lostRun].some((known) => JSON.stringify(known) === JSON.stringify(run))) {
       this.run = run;
+      this.place = Math.min(this.place, run.length - 1);
       this.shownAtRun = shown;
     }
     // A picture that was exchanged upstream since the run is shown at once, as it is.
-    const isOfRun = (name) => this.run && (!shown[name] || shown[name] === this.shownAtRun[name]);
-    const urls = {
-      target: isOfRun("target") ? fileUrl(this.run.target.file) : shown.target,
-      object: isOfRun("source") ? this.run.object && fileUrl(this.run.object.file) : shown.source,
-      occluder: isOfRun("target") && this.run.occluder ? fileUrl(this.run.occluder) : null,
-    };
-    const key = JSON.stringify(urls);
+    const { frame } = this;
+    const isOfRun = (name) => frame !== null && (!shown[name] || shown[name] === this.shownAtRun[name]);
+    const ofRun = { target: isOfRun("target"), object: isOfRun("source"), occluder: isOfRun("target") };
+    const urlsOf = (one) => ({
+      target: ofRun.target ? fileUrl(one.target.file) : shown.target,
+      object: ofRun.object ? one.object && fileUrl(one.object.file) : shown.source,
+      occluder: ofRun.occluder && one.occluder ? fileUrl(one.occluder) : null,
+    });
+    const urls = urlsOf(frame);
+    const key = JSON.stringify([urls, frame]);
     const refresh = ++this.refreshes; // before anything else: what another one still loads is out of date now
     if (key === this.shownKey) {
       this.root.ariaBusy = "false";
       return this.redraw();
     }
     this.root.ariaBusy = "true";
-    this.shelf.keep(Object.values(urls));
+    this.shelf.keep([frame, ...(this.run ?? [])].flatMap((one) => Object.values(urlsOf(one))));
     const names = Object.keys(urls);
-    const loaded = await Promise.all(names.map((name) => urls[name] && this.shelf.get(urls[name])));
+    const load = (wanted) => Promise.all(names.map((name) => wanted[name] && this.shelf.get(wanted[name])));
+    const loaded = await load(urls);
     if (refresh !== this.refreshes) return;
     this.root.ariaBusy = "false";
     const pictures = Object.fromEntries(names.map((name, index) => [name, loaded[index] || null]));
-    const ofRun = { target: isOfRun("target"), object: isOfRun("source"), occluder: isOfRun("target") };
-    if (this.run && names.some((name) => ofRun[name] && urls[name] && !pictures[name])) {
+    if (frame && names.some((name) => ofRun[name] && urls[name] && !pictures[name])) {
       this.lostRun = this.run; // its files are gone, as after a restart of ComfyUI
       this.run = null;
       return this.refresh();
     }
     this.shownKey = key;
     this.pictures = {
-      target: pictures.target && { ...pictures.target, ...(isOfRun("target") ? this.run.target.size : {}) },
-      object: pictures.object && (isOfRun("source") ? this.#cutOut(pictures.object) : this.#whole(pictures.object)),
+      target: pictures.target && { ...pictures.target, ...(ofRun.target ? frame.target.size : {}) },
+      object: pictures.object && (ofRun.object ? cutOut(pictures.object, frame) : this.#whole(pictures.object)),
       occluder: pictures.occluder && { image: pictures.occluder.image, outline: outlineOf(pictures.occluder.image) },
     };
     this.redraw();
-  }
-
-  #cutOut({ image }) {
-    const { source, object, mask_box: box } = this.run;
-    return { image, source, crop: object.crop, box, isCutOut: true };
+    for (const by of [1, -1]) if (this.run?.[this.place + by]) load(urlsOf(this.run[this.place + by])); // for a quick step
   }
 
   #whole({ image, width, height }) {
@@ -235,12 +256,15 @@ export class Editor {
   }
 
   layout() {
-    return this.view.width && this.view.height ? layOut(this.scene(), this.view) : null;
+    if (!this.view.width || !this.view.height) return null;
+    const layout = layOut(this.scene(), this.view);
+    const fixed = this.#fixedNames();
+    return { ...layout, handles: layout.handles.filter(({ kind }) => !this.isFixed(kind, fixed)) };
   }
 
   redraw() {
-    this.frame ??= requestAnimationFrame(() => {
-      this.frame = null;
+    this.drawing ??= requestAnimationFrame(() => {
+      this.drawing = null;
       this.#draw();
     });
   }
@@ -257,12 +281,14 @@ export class Editor {
     if (canvas.height !== height) canvas.height = height;
     const context = canvas.getContext("2d");
     const isInUse = this.hasFocus() || this.root.matches(":hover");
-    draw(context, scene, layout, density, isInUse && !Object.keys(CHANGED_BY).every((kind) => this.isFixed(kind)));
+    const fixed = this.#fixedNames();
+    const hasHandles = isInUse && !Object.keys(CHANGED_BY).every((kind) => this.isFixed(kind, fixed));
+    draw(context, scene, layout, density, hasHandles);
     this.#describe(scene, layout);
   }
 
   #describe(scene, layout) {
-    const { numbers, note, flip, reset } = this.panel;
+    const { numbers, note, flip, reset, frames } = this.panel;
     const fixed = this.#fixedNames();
     flip.setAttribute("aria-pressed", String(scene.placement.flip));
     flip.disabled = fixed.has("flip");
@@ -272,19 +298,29 @@ export class Editor {
         `${Number(scene.placement.rotation.toFixed(1))}°`
       : "";
     note.textContent = this.#note(scene);
+    frames.root.hidden = !(this.run?.length > 1);
+    if (frames.root.hidden) return;
+    const place = { frame: this.frame.frame + 1, frames: this.frame.frames };
+    frames.place.textContent = `${place.frame} / ${place.frames}`;
+    frames.place.title = text("frame", place);
+    frames.previous.disabled = this.place === 0;
+    frames.next.disabled = this.place === this.run.length - 1;
   }
 
   #note({ object, box }) {
     if (!this.pictures.target || !this.pictures.object) {
-      if (this.run && !this.run.object) return "The mask is empty.";
-      return "Shows what Load Image shows; other pictures appear after the first run.";
+      return text(this.frame && !this.frame.object ? "emptyMask" : "noPictures");
     }
     if (isWired(this.node, "bboxes")) {
-      if (!this.run) return "x, y and scale come from bboxes; run once to see where.";
-      if (box) return "x, y and scale come from bboxes.";
+      if (!this.frame) return text("unknownBox");
+      if (box) return text("placedByBox");
     }
-    const linked = NAMES.filter((name) => this.#isLinked(name));
-    if (linked.length) return `${linked.join(", ")}: fixed by a link.`;
-    return object?.isCutOut ? "" : "Run once to see the object cut out.";
+    const linked = this.#linkedNames();
+    if (linked.length) {
+      const isUnknown = linked.some((name) => valueSource(this.node, name).constant === undefined) && !this.frame;
+      const names = linked.map((name) => this.widgets[name].label ?? name).join(", ");
+      return text(isUnknown ? "unknownLinked" : "linked", { names });
+    }
+    return object?.isCutOut ? "" : text("notCutOut");
   }
 }

@@ -9,6 +9,7 @@ const SNAP = 15; // degrees, with Shift
 const FAR_NUDGE = 10; // pixels, with Shift
 const NEAREST = 4; // CSS pixels from the object's middle in which a drag of a handle says nothing
 
+const PAGES = { PageUp: -1, PageDown: 1 };
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 const rounded = (value, places) => Number(value.toFixed(places));
@@ -16,7 +17,7 @@ const angleOf = (point) => (Math.atan2(point.y, point.x) * 180) / Math.PI;
 
 /**
  * Connect gestures on `surface` to an editor: root, view, layout(), scene(), change(values), begin(), end(),
- * isFixed(kind), focus(), hasFocus(), reset(). Returns a function that ends what is under way.
+ * isFixed(kind), focus(), hasFocus(), reset(), step(by). Returns a function that ends what is under way.
  */
 export function connectGestures(surface, editor, graphCanvas) {
   let drag = null;
@@ -152,6 +153,16 @@ export function connectGestures(surface, editor, graphCanvas) {
   editor.root.addEventListener("keydown", (event) => {
     if (event.target !== editor.root || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "Escape") return editor.root.blur();
+    if (event.key === " ") {
+      event.preventDefault();
+      return graphCanvas().processKey(event); // which hears of keys only where it has the focus itself
+    }
+    if (event.key in PAGES) {
+      event.preventDefault();
+      event.stopPropagation();
+      endAll();
+      return editor.step(PAGES[event.key]);
+    }
     const arrow = ARROWS[event.key];
     if (!arrow) return;
     event.preventDefault();
