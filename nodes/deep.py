@@ -31,6 +31,7 @@ from .inputs import (
     target_input,
     warn_of_empty_masks,
 )
+from .loss_preview import loss_preview
 from .model_files import download_input, find_or_fetch, fingerprint, model_choices
 from .precision import AUTO, precision_for, precision_input
 from .sockets import Features, Losses, Saturation
@@ -329,7 +330,8 @@ def _run(name, batch, features, settings, precision, reference) -> io.NodeOutput
             sample = {key: value.clone() if value.is_inference() else value for key, value in sample.items()}
             image, history = sample["target"], {}
             if sample["mask"].any():
-                image, history = _optimise(sample, features, settings, reference, progress, len(images))
+                frame = len(images), len(batch)
+                image, history = _optimise(sample, features, settings, reference, progress, frame)
             images.append(output_image(image))
             losses.append({"name": name, "terms": history})
             if history:
@@ -353,9 +355,18 @@ def _same_results_every_time():
     return cudnn.flags(enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=cudnn.allow_tf32)
 
 
-def _optimise(sample, features, settings, reference, progress, finished):
-    def on_step(step, _total, _terms, image):
-        progress(settings.evaluations * finished + step, image)
+def _optimise(sample, features, settings, reference, progress, frame):
+    finished, frames = frame
+    seen = {}
+
+    def on_step(step, total, terms, image):
+        for name, value in terms.items():
+            seen.setdefault(name, []).append(value)
+        preview = None
+        if progress.preview_is_due():
+            heading = [f"frame {finished + 1} of {frames}"] if frames > 1 else []
+            preview = loss_preview(image, seen, [*heading, f"evaluation {step} of {total}"])
+        progress(settings.evaluations * finished + step, preview)
 
     mask, target = sample["mask"], sample["target"]
     if "start" in sample:

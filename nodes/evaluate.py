@@ -11,6 +11,7 @@ from ..blending_core.region import spanned_region
 from . import chart
 from .host import Progress, make_room, output_image
 from .inputs import Batch, read_image, read_mask, require_mask_of, require_same_size, some_of
+from .loss_chart import loss_chart
 from .sockets import Losses
 
 logger = logging.getLogger(__name__)
@@ -25,9 +26,6 @@ SCORES = (
     *("psnr_inside", "ssim_inside", "mse_inside"),
     *("seam_gradient_reference", "seam_saturation_reference"),
 )
-ROUNDING = 1e-3  # of a term's second value
-FEWEST_EVALUATIONS = 4  # that an axis is drawn for, so that its ticks are whole numbers
-TERMS = ("total", "gradient", "content", "style", "histogram", "total variation", "saturation")
 
 
 class CompareImages(io.ComfyNode):
@@ -159,7 +157,7 @@ class PlotLosses(io.ComfyNode):
         losses = losses or [{"name": "losses", "terms": {}}]
         for number, entry in enumerate(losses, start=1):
             title = entry["name"] if len(losses) == 1 else f"{entry['name']}, frame {number} of {len(losses)}"
-            charts.append(output_image(_plot_losses(title, entry["terms"])))
+            charts.append(output_image(loss_chart(title, entry["terms"])))
         return io.NodeOutput(torch.cat(charts))
 
 
@@ -217,36 +215,6 @@ def _plot_saturation(title, image, reference, distance):
         (0, 1),
         mark=0,
     )
-
-
-def _plot_losses(title, terms):
-    values = [value for line in terms.values() for value in line]
-    if not values:
-        return chart.sentence_chart(title, "nothing was optimised")
-    if not any(math.isfinite(value) and value > 0 for value in values):
-        return chart.sentence_chart(title, "every loss is 0")
-    order = [*TERMS, *(name for name in terms if name not in TERMS)]  # a term has the same colour in every chart
-    lines = []
-    for place, name in enumerate(order):
-        line = terms.get(name, [])
-        if any(math.isfinite(value) and value > 0 for value in line):
-            color, dashed = chart.COLORS[place % len(chart.COLORS)], place >= len(chart.COLORS)
-            lines.append(chart.Line(name, list(range(1, len(line) + 1)), line, color, dashed=dashed))
-    evaluations = max(len(line) for line in terms.values())
-    return chart.line_chart(
-        title,
-        lines,
-        "evaluation",
-        "weighted loss",
-        (0, max(evaluations, FEWEST_EVALUATIONS)),
-        chart.logarithmic_range([value for line in terms.values() for value in line[_first_of_note(line) :]]),
-        logarithmic=True,
-    )
-
-
-def _first_of_note(line):
-    """1 where a term begins at its optimum, because its first value is then nothing but rounding error; otherwise 0."""
-    return int(len(line) > 1 and 0 <= line[0] < ROUNDING * line[1] < math.inf)
 
 
 def _mean(values):
