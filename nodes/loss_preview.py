@@ -4,10 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..blending_core.resample import resize
 from . import chart
 from .host import PREVIEW_SIZE
 from .loss_chart import Terms, evaluation_range, loss_lines, loss_range
+from .preview_pictures import small_copy
 
 # In pixels of the preview. A node has room for about two thirds of it, and more in width than in height.
 WIDTH, HEIGHT = PREVIEW_SIZE, PREVIEW_SIZE * 3 // 4
@@ -38,7 +38,8 @@ def loss_preview(image: Tensor, terms: Terms, heading: list[str]) -> Tensor:
     in_height, in_width = image.shape[2:]
     below = min(WIDTH / in_width, (HEIGHT - height) / in_height)
     beside = min((WIDTH - width) / in_width, HEIGHT / in_height)
-    picture = _scaled(image, max(below, beside))
+    size = [max(1, round(length * max(below, beside))) for length in image.shape[2:]]
+    picture = small_copy(image[:, :3], size).clamp(0, 1).cpu()
     if below >= beside:
         width = max(picture.shape[3], width + LEAST_PLOT)
         plot = MARGIN, MARGIN, width - round(column) - 2 * MARGIN, height - MARGIN
@@ -52,13 +53,6 @@ def loss_preview(image: Tensor, terms: Terms, heading: list[str]) -> Tensor:
     if below >= beside:
         return torch.cat([_widened(picture, width, picture.shape[2]), sheet.picture()], 2)
     return torch.cat([_widened(picture, picture.shape[3], height), sheet.picture()], 3)
-
-
-def _scaled(image, scale):
-    size = [max(1, round(length * scale)) for length in image.shape[2:]]
-    # A coarse copy is enough to shrink a large picture from, and takes a fraction of the time.
-    stride = max(1, int(1 / (2 * scale)))
-    return resize(image[:, :3, ::stride, ::stride], size).clamp(0, 1).cpu()
 
 
 def _widened(picture, width, height):

@@ -1,21 +1,19 @@
 """What the placement widget shows after a run: small pictures in ComfyUI's folder for temporary files, and their places."""
 
 import logging
-import uuid
 
 import torch
-from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..blending_core.placement import mask_box
 from ..blending_core.region import spanned_region
 from ..blending_core.resample import resize, resize_visible
 from ..segmentation.boxes import SIDES, BoxDict
+from .preview_pictures import bounded_size, save_temporary
 
 logger = logging.getLogger(__name__)
 
 LARGEST_SIDE = 1024  # pixels; the widget is a few hundred wide
-COMPRESSION = 1  # of PNG: quick
 
 
 def placement_preview(
@@ -45,13 +43,13 @@ def placement_preview(
         "box": {side: boxes[0][side] for side in SIDES} if boxes else None,
     }
     try:
-        size = _bounded(target)
+        size = bounded_size(target, LARGEST_SIDE)
         preview["target"]["file"] = _saved(resize(target, size) if target.shape[1] == 3 else _visible(target, size))
         if visible:
             rows, columns = visible
             cut_out = torch.cat([source, mask], 1)[..., rows, columns]
             crop = {"x": columns.start, "y": rows.start, **_size(cut_out)}
-            preview["object"] = {"file": _saved(_visible(cut_out, _bounded(cut_out))), "crop": crop}
+            preview["object"] = {"file": _saved(_visible(cut_out, bounded_size(cut_out, LARGEST_SIDE))), "crop": crop}
         if "occluder" in sample:
             alpha = resize(sample["occluder"], size)
             preview["occluder"] = _saved(torch.cat([torch.ones_like(alpha).expand(-1, 3, -1, -1), alpha], 1))
@@ -65,21 +63,9 @@ def _size(image: Tensor) -> dict[str, int]:
     return {"width": image.shape[3], "height": image.shape[2]}
 
 
-def _bounded(image: Tensor) -> list[int]:
-    shrink = min(1, LARGEST_SIDE / max(image.shape[2:]))
-    return [max(1, round(length * shrink)) for length in image.shape[2:]]
-
-
 def _visible(image: Tensor, size: list[int]) -> Tensor:
     return torch.cat(resize_visible(image, size), 1)
 
 
 def _saved(image: Tensor) -> dict[str, str]:
-    (file,) = ui.ImageSaveHelper.save_images(
-        image.clamp(0, 1).movedim(1, -1),
-        f"deepblend_placement_{uuid.uuid4().hex}",
-        folder_type=io.FolderType.temp,
-        cls=None,  # a preview carries no workflow
-        compress_level=COMPRESSION,
-    )
-    return file
+    return save_temporary(image, "placement")

@@ -80,7 +80,7 @@ CONTRACT = {
             "fill_holes": ("BOOLEAN", {"default": True}),
             "keep_largest": ("BOOLEAN", {"default": False}),
         },
-        {"protect": MASK},
+        {"protect": MASK, "image": IMAGE},
         {"mask": "MASK"},
     ),
     "DeepBlend_PlaceObject": (
@@ -251,6 +251,7 @@ def test_every_node_explains_itself(object_info, node):
     assert info["search_aliases"]
     for name, (_, options) in inputs_of(info).items():
         assert options["tooltip"], name
+    assert all(info["output_tooltips"])
 
 
 @pytest.mark.parametrize(
