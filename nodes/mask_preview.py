@@ -1,6 +1,5 @@
 """What the mask nodes show after a run: the picture, darkened outside of the mask, with the mask's edge drawn in."""
 
-import logging
 from collections.abc import Sequence
 
 import torch
@@ -8,39 +7,23 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..blending_core.morphology import dilate, erode
-from .preview_pictures import bounded_size, save_temporary, small_copy
-
-logger = logging.getLogger(__name__)
+from .preview_pictures import bounded_size, previews, small_copy
 
 LARGEST_SIDE = 768  # pixels
-MOST_FRAMES = 8
 LINE_SHARE = 1 / 300  # of the preview's longer side, for each of the two tones of the edge
 # Outside of the mask the picture is grey, dark and bluish, so that what lies there is seen and never taken for the object.
 LIGHT_OUTSIDE, TINT_OUTSIDE = 0.4, (0.0, 0.05, 0.12)
 
 
 def mask_previews(node: type[io.ComfyNode], masks: Tensor, pictures: Sequence[Tensor] | None) -> dict | None:
-    """The `ui` output for a batch of masks: a preview of each of the first MOST_FRAMES.
+    """The `ui` output for a batch of masks.
 
-    Args:
-        node: as it runs; without the editor, which sends its workflow along, nobody looks and nothing is written.
-        masks: `[B, 1, H, W]` in 0..1.
-        pictures: `[C, h, w]` for each mask, of any size; None shows the masks themselves.
-
-    Returns:
-        `{"images": [...]}`, files that the editor shows in the node. None, with a warning, if they cannot be written.
+    masks: `[B, 1, H, W]` in 0..1. pictures: `[C, h, w]` for each mask, of any size; None shows the masks themselves.
     """
-    if not node.hidden.extra_pnginfo:
-        return None
-    files = []
-    try:
-        for index, mask in enumerate(masks[:MOST_FRAMES]):
-            picture = None if pictures is None else pictures[index][None]
-            files.append(save_temporary(overlay(mask[None], picture), "mask"))
-    except OSError as error:
-        logger.warning("%s: the previews cannot be written (%s)", node.define_schema().display_name, error)
-        return None
-    return {"images": files}
+    if pictures is None:
+        return previews(node, "mask", (overlay(mask[None], None) for mask in masks))
+    pairs = zip(masks, pictures, strict=True)
+    return previews(node, "mask", (overlay(mask[None], picture[None]) for mask, picture in pairs))
 
 
 def overlay(mask: Tensor, picture: Tensor | None) -> Tensor:

@@ -1,13 +1,39 @@
-"""Small copies of pictures for what a node shows, in ComfyUI's folder for temporary files."""
+"""Pictures that a node shows after a run: small copies, in ComfyUI's folder for temporary files."""
 
+import logging
 import uuid
+from collections.abc import Iterable
+from itertools import islice
 
 from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..blending_core.resample import resize
 
+logger = logging.getLogger(__name__)
+
+MOST_FRAMES = 8  # of a batch
 COMPRESSION = 1  # of PNG: quick
+
+
+def is_seen(node: type[io.ComfyNode]) -> bool:
+    """Whether the editor runs the node, which sends its workflow along; else nobody looks at what it shows."""
+    return bool(node.hidden.extra_pnginfo)
+
+
+def previews(node: type[io.ComfyNode], name: str, pictures: Iterable[Tensor]) -> dict | None:
+    """The `ui` output that shows pictures `[1, 3, H, W]` in a node, the first MOST_FRAMES of them.
+
+    Returns:
+        `{"images": [...]}`. None if nobody looks or, with a warning, if the files cannot be written.
+    """
+    if not is_seen(node):
+        return None
+    try:
+        return {"images": [save_temporary(picture, name) for picture in islice(pictures, MOST_FRAMES)]}
+    except OSError as error:
+        logger.warning("%s: the previews cannot be written (%s)", node.define_schema().display_name, error)
+        return None
 
 
 def bounded_size(image: Tensor, largest_side: int) -> list[int]:
