@@ -17,6 +17,7 @@ from ..blending_core.region import spanned_region
 from ..blending_core.screening import depth_rising_screening
 from .host import Progress, make_room, output_image, output_mask
 from .inputs import (
+    blended_output,
     placed_object_inputs,
     read_placed_object,
     require_choices,
@@ -85,7 +86,7 @@ class PoissonBlend(io.ComfyNode):
                     tooltip="Pixels over which the result fades into the target, inward from the mask's edge.",
                 ),
             ],
-            outputs=[io.Image.Output("image")],
+            outputs=[blended_output()],
         )
 
     @classmethod
@@ -145,7 +146,7 @@ class MultibandBlend(io.ComfyNode):
                     "for a video choose a number, so that the look does not jump.",
                 ),
             ],
-            outputs=[io.Image.Output("image")],
+            outputs=[blended_output()],
         )
 
     @classmethod
@@ -249,7 +250,7 @@ class AutoBlend(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output("image"),
+                blended_output(),
                 io.Mask.Output(
                     "mask", tooltip="What of the object was set in: the mask without the background that it held."
                 ),

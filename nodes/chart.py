@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -96,8 +97,8 @@ def line_chart(
     mark: float | None = None,
 ) -> Tensor:
     """Chart of some lines, `[1, 3, 512, 768]` in 0..1. logarithmic: of y. mark: where a vertical line stands."""
-    sheet = _Sheet()
-    legend = max(sheet.width_of(line.name) for line in lines) + LEGEND_LINE + 2 * LEGEND_GAP
+    sheet = Sheet(WIDTH, HEIGHT)
+    legend = max(text_width(line.name) for line in lines) + LEGEND_LINE + 2 * LEGEND_GAP
     left, top, right, bottom = LEFT, TOP, WIDTH - RIGHT - legend, HEIGHT - BOTTOM
     x, y = Axis(*x_range, left, right), Axis(*y_range, bottom, top, logarithmic)
 
@@ -117,8 +118,7 @@ def line_chart(
     sheet.text_upwards((14, (top + bottom) / 2), y_label)
 
     for line in reversed(lines):  # the first one on top
-        for run in _runs(line, x, y):
-            sheet.line(run, line.color, line.width, line.dashed)
+        sheet.graph(line, x, y)
     for row, line in enumerate(lines):
         height = top + LEGEND_ROW * (row + 0.5)
         start = right + LEGEND_GAP
@@ -129,7 +129,7 @@ def line_chart(
 
 def sentence_chart(title: str, sentence: str) -> Tensor:
     """In place of a chart that cannot be drawn, the reason: `[1, 3, 512, 768]` in 0..1."""
-    sheet = _Sheet()
+    sheet = Sheet(WIDTH, HEIGHT)
     sheet.text((WIDTH / 2, TITLE_BASE), title, "ms", TITLE_SIZE)
     sheet.text((WIDTH / 2, HEIGHT / 2), sentence, "mm")
     return sheet.picture()
@@ -146,13 +146,26 @@ def _runs(line: Line, x: Axis, y: Axis) -> list[list[tuple[float, float]]]:
     return [run for run in runs if run]
 
 
-class _Sheet:
+@lru_cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size * OVERSAMPLING)
+
+
+def text_width(words: str, size: int = TEXT_SIZE) -> float:
+    return _font(size).getlength(words) / OVERSAMPLING
+
+
+class Sheet:
     """White paper; positions and sizes are pixels of the finished picture."""
 
-    def __init__(self):
-        self.image = Image.new("RGB", (WIDTH * OVERSAMPLING, HEIGHT * OVERSAMPLING), "white")
+    def __init__(self, width: int, height: int):
+        self.image = Image.new("RGB", (width * OVERSAMPLING, height * OVERSAMPLING), "white")
         self.draw = ImageDraw.Draw(self.image)
-        self.fonts = {size: ImageFont.load_default(size * OVERSAMPLING) for size in (TITLE_SIZE, TEXT_SIZE, TICK_SIZE)}
+
+    def graph(self, line: Line, x: Axis, y: Axis) -> None:
+        """Draw what the axes show of a line."""
+        for run in _runs(line, x, y):
+            self.line(run, line.color, line.width, line.dashed)
 
     def line(self, points: list[tuple[float, float]], color: str, width: float = 1, dashed: bool = False) -> None:
         """Join the points; a single one becomes a dot."""
@@ -167,18 +180,15 @@ class _Sheet:
     def text(self, position: tuple[float, float], words: str, anchor: str, size: int = TEXT_SIZE) -> None:
         """Write at a position; the anchor says which point of the words stands there, as Pillow names them."""
         position = position[0] * OVERSAMPLING, position[1] * OVERSAMPLING
-        self.draw.text(position, words, TEXT, self.fonts[size], anchor)
+        self.draw.text(position, words, TEXT, _font(size), anchor)
 
     def text_upwards(self, position: tuple[float, float], words: str) -> None:
         """Write from below upwards, beginning to the right of a position and centred on it."""
-        _, _, right, bottom = self.draw.textbbox((0, 0), words, self.fonts[TEXT_SIZE], "la")
+        _, _, right, bottom = self.draw.textbbox((0, 0), words, _font(TEXT_SIZE), "la")
         label = Image.new("RGB", (right, bottom), "white")
-        ImageDraw.Draw(label).text((0, 0), words, TEXT, self.fonts[TEXT_SIZE], "la")
+        ImageDraw.Draw(label).text((0, 0), words, TEXT, _font(TEXT_SIZE), "la")
         x, y = position[0] * OVERSAMPLING, position[1] * OVERSAMPLING - right / 2
         self.image.paste(label.transpose(Image.Transpose.ROTATE_90), (round(x), round(y)))
-
-    def width_of(self, words: str) -> float:
-        return self.fonts[TEXT_SIZE].getlength(words) / OVERSAMPLING
 
     def picture(self) -> Tensor:
         pixels = np.array(self.image.reduce(OVERSAMPLING))

@@ -23,14 +23,14 @@ from .host import (
     read_weights,
 )
 from .inputs import (
-    mask_input,
-    placed_object_inputs,
+    blended_output,
     read_placed_object,
     require_choices,
     require_numbers_in_range,
     target_input,
     warn_of_empty_masks,
 )
+from .loss_preview import loss_preview
 from .model_files import download_input, find_or_fetch, fingerprint, model_choices
 from .precision import AUTO, precision_for, precision_input
 from .sockets import Features, Losses, Saturation
@@ -62,7 +62,9 @@ class LoadPerceptualModel(io.ComfyNode):
                 ),
                 download_input(),
             ],
-            outputs=[Features.Output("features")],
+            outputs=[
+                Features.Output("features", tooltip="The network, for Deep Blend Stage 1 and Deep Blend Stage 2.")
+            ],
         )
 
     @classmethod
@@ -96,7 +98,13 @@ class DeepBlendStage1(io.ComfyNode):
                 "gatys",
             ],
             inputs=[
-                *placed_object_inputs(),
+                io.Image.Input(
+                    "object",
+                    tooltip="The picture whose detail is kept: Auto Blend's image, with which it looks best, or the object "
+                    "from Place Object.",
+                ),
+                _mask_input(),
+                target_input(),
                 _recipe_input(),
                 _iterations_input(),
                 _multiplier("gradient", 1.0, "How firmly edges and shading of the object are kept."),
@@ -106,12 +114,13 @@ class DeepBlendStage1(io.ComfyNode):
                 io.Image.Input(
                     "start",
                     optional=True,
-                    tooltip="The picture to begin with. Without it the object is first set in as Auto Blend would.",
+                    tooltip="The picture to begin with: Auto Blend's image. Without it the object is first set in as Auto Blend "
+                    "would.",
                 ),
                 _features_input(),
                 precision_input(),
             ],
-            outputs=[io.Image.Output("image"), _losses_output()],
+            outputs=[blended_output(), _losses_output()],
         )
 
     @classmethod
@@ -177,7 +186,7 @@ class SaturationLoss(io.ComfyNode):
                     tooltip="Pixels on either side of the mask's edge that count as seam. Only read when region is seam.",
                 ),
             ],
-            outputs=[Saturation.Output("saturation")],
+            outputs=[Saturation.Output("saturation", tooltip="These settings, for Deep Blend Stage 2.")],
         )
 
     @classmethod
@@ -201,7 +210,7 @@ class DeepBlendStage2(io.ComfyNode):
             search_aliases=["deep image blending", "style refinement", "style transfer", "painterly", "harmonization"],
             inputs=[
                 io.Image.Input("image", tooltip="The blended picture: from Deep Blend Stage 1 or Auto Blend."),
-                mask_input(),
+                _mask_input(),
                 target_input(),
                 _recipe_input(),
                 _iterations_input(),
@@ -212,7 +221,7 @@ class DeepBlendStage2(io.ComfyNode):
                 Saturation.Input("saturation", optional=True, tooltip="From the Saturation Loss node. Not wired: off."),
                 precision_input(),
             ],
-            outputs=[io.Image.Output("image"), _losses_output()],
+            outputs=[blended_output(), _losses_output()],
         )
 
     @classmethod
@@ -229,6 +238,13 @@ class DeepBlendStage2(io.ComfyNode):
         )
         batch = read_placed_object(mask, target, image=image)
         return _run("Deep Blend Stage 2", batch, features, settings, precision, reference="image")
+
+
+def _mask_input() -> io.Input:
+    return io.Mask.Input(
+        "mask",
+        tooltip="The object on the target's canvas: from Auto Blend, which trims it to the outline, or from Place Object.",
+    )
 
 
 def _recipe_input() -> io.Input:
@@ -329,7 +345,8 @@ def _run(name, batch, features, settings, precision, reference) -> io.NodeOutput
             sample = {key: value.clone() if value.is_inference() else value for key, value in sample.items()}
             image, history = sample["target"], {}
             if sample["mask"].any():
-                image, history = _optimise(sample, features, settings, reference, progress, len(images))
+                frame = len(images), len(batch)
+                image, history = _optimise(sample, features, settings, reference, progress, frame)
             images.append(output_image(image))
             losses.append({"name": name, "terms": history})
             if history:
@@ -353,9 +370,18 @@ def _same_results_every_time():
     return cudnn.flags(enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=cudnn.allow_tf32)
 
 
-def _optimise(sample, features, settings, reference, progress, finished):
-    def on_step(step, _total, _terms, image):
-        progress(settings.evaluations * finished + step, image)
+def _optimise(sample, features, settings, reference, progress, frame):
+    finished, frames = frame
+    seen = {}
+
+    def on_step(step, total, terms, image):
+        for name, value in terms.items():
+            seen.setdefault(name, []).append(value)
+        preview = None
+        if progress.preview_is_due():
+            heading = [f"frame {finished + 1} of {frames}"] if frames > 1 else []
+            preview = loss_preview(image, seen, [*heading, f"evaluation {step} of {total}"])
+        progress(settings.evaluations * finished + step, preview)
 
     mask, target = sample["mask"], sample["target"]
     if "start" in sample:

@@ -70,7 +70,7 @@ class LoadGroundingDINO(io.ComfyNode):
                 ),
                 download_input(),
             ],
-            outputs=[GroundingDINO.Output("model")],
+            outputs=[GroundingDINO.Output("model", tooltip="The network, for Text to Box.")],
         )
 
     @classmethod

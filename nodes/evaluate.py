@@ -9,8 +9,11 @@ from comfy_api.latest import io
 from ..blending_core import measures
 from ..blending_core.region import spanned_region
 from . import chart
+from .compare_preview import COLORS, comparison
 from .host import Progress, make_room, output_image
 from .inputs import Batch, read_image, read_mask, require_mask_of, require_same_size, some_of
+from .loss_chart import loss_chart
+from .preview_pictures import MOST_FRAMES, is_seen, previews
 from .sockets import Losses
 
 logger = logging.getLogger(__name__)
@@ -25,9 +28,6 @@ SCORES = (
     *("psnr_inside", "ssim_inside", "mse_inside"),
     *("seam_gradient_reference", "seam_saturation_reference"),
 )
-ROUNDING = 1e-3  # of a term's second value
-FEWEST_EVALUATIONS = 4  # that an axis is drawn for, so that its ticks are whole numbers
-TERMS = ("total", "gradient", "content", "style", "histogram", "total variation", "saturation")
 
 
 class CompareImages(io.ComfyNode):
@@ -100,6 +100,10 @@ class CompareImages(io.ComfyNode):
                     "step at 0 that the reference does not have is a seam. One chart per frame.",
                 ),
             ],
+            hidden=[io.Hidden.extra_pnginfo],
+            # With nothing wired to its outputs it still shows both pictures.
+            is_output_node=True,
+            has_intermediate_output=True,
         )
 
     @classmethod
@@ -112,7 +116,7 @@ class CompareImages(io.ComfyNode):
         batch = Batch(image=image[:, :3], reference=reference[:, :3], mask=mask)
         make_room(WORKING_COPIES * 4 * image[0, :3].numel())
         progress = Progress(len(batch))
-        frames, plots = [], []
+        frames, plots, shown = [], [], []
         for sample in batch:
             progress(len(frames))
             sample["image"], sample["reference"] = sample["image"].clamp(0, 1), sample["reference"].clamp(0, 1)
@@ -122,13 +126,16 @@ class CompareImages(io.ComfyNode):
             scores, plot = _compare(title, **sample)
             frames.append(scores)
             plots.append(output_image(plot))
+            if is_seen(cls) and len(shown) < MOST_FRAMES:
+                shown.append(comparison(**sample, plot=plot))
         progress(len(batch))
         has_seam = [not math.isnan(scores["seam_gradient"]) for scores in frames]
         if mask is not None and not all(has_seam):
             logger.warning("Compare Images: mask has no edge to measure in %s", some_of(has_seam))
         means = {name: _mean([scores[name] for scores in frames]) for name in SCORES}
         outputs = [0.0 if math.isnan(means[name]) else means[name] for name in OUTPUTS]
-        return io.NodeOutput(*outputs, _report(frames, means, mask is not None), torch.cat(plots))
+        report = _report(frames, means, mask is not None)
+        return io.NodeOutput(*outputs, report, torch.cat(plots), ui=previews(cls, "comparison", shown))
 
 
 class PlotLosses(io.ComfyNode):
@@ -159,7 +166,7 @@ class PlotLosses(io.ComfyNode):
         losses = losses or [{"name": "losses", "terms": {}}]
         for number, entry in enumerate(losses, start=1):
             title = entry["name"] if len(losses) == 1 else f"{entry['name']}, frame {number} of {len(losses)}"
-            charts.append(output_image(_plot_losses(title, entry["terms"])))
+            charts.append(output_image(loss_chart(title, entry["terms"])))
         return io.NodeOutput(torch.cat(charts))
 
 
@@ -201,8 +208,9 @@ def _plot_saturation(title, image, reference, distance):
     middles, edges = [step + 0.5 for step in range(-reach, reach)], list(range(-reach, reach + 1))
     lines = []
     # The reference is a broad pale line below the other, so that both are seen where they are equal.
-    styles = {"image": (image, chart.COLORS[2], 2.5), "reference": (reference, chart.COLORS[6], 6)}
-    for name, (picture, color, width) in styles.items():
+    styles = {"image": (image, 2.5), "reference": (reference, 6)}
+    for name, (picture, width) in styles.items():
+        color = COLORS[name]
         mean, step = (values[0].tolist() for values in measures.saturation_profile(picture, distance))
         if not any(math.isfinite(value) for value in step):
             return None
@@ -217,36 +225,6 @@ def _plot_saturation(title, image, reference, distance):
         (0, 1),
         mark=0,
     )
-
-
-def _plot_losses(title, terms):
-    values = [value for line in terms.values() for value in line]
-    if not values:
-        return chart.sentence_chart(title, "nothing was optimised")
-    if not any(math.isfinite(value) and value > 0 for value in values):
-        return chart.sentence_chart(title, "every loss is 0")
-    order = [*TERMS, *(name for name in terms if name not in TERMS)]  # a term has the same colour in every chart
-    lines = []
-    for place, name in enumerate(order):
-        line = terms.get(name, [])
-        if any(math.isfinite(value) and value > 0 for value in line):
-            color, dashed = chart.COLORS[place % len(chart.COLORS)], place >= len(chart.COLORS)
-            lines.append(chart.Line(name, list(range(1, len(line) + 1)), line, color, dashed=dashed))
-    evaluations = max(len(line) for line in terms.values())
-    return chart.line_chart(
-        title,
-        lines,
-        "evaluation",
-        "weighted loss",
-        (0, max(evaluations, FEWEST_EVALUATIONS)),
-        chart.logarithmic_range([value for line in terms.values() for value in line[_first_of_note(line) :]]),
-        logarithmic=True,
-    )
-
-
-def _first_of_note(line):
-    """1 where a term begins at its optimum, because its first value is then nothing but rounding error; otherwise 0."""
-    return int(len(line) > 1 and 0 <= line[0] < ROUNDING * line[1] < math.inf)
 
 
 def _mean(values):

@@ -12,6 +12,7 @@ from .blend import blend_region
 from .host import Progress, output_image
 from .inputs import (
     Batch,
+    blended_output,
     placed_object_inputs,
     read_image,
     read_placed_object,
@@ -60,7 +61,7 @@ class GaussianPoissonBlend(io.ComfyNode):
                     "taken.",
                 ),
             ],
-            outputs=[io.Image.Output("image")],
+            outputs=[blended_output()],
         )
 
     @classmethod

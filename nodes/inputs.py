@@ -140,18 +140,20 @@ def placed_object_inputs() -> list[io.Input]:
         io.Image.Input(
             "object", tooltip="The object on the target's canvas, with its surroundings: from Place Object."
         ),
-        mask_input(),
+        io.Mask.Input("mask", tooltip="The object on the target's canvas: from Place Object."),
         target_input(),
     ]
-
-
-def mask_input() -> io.Input:
-    return io.Mask.Input("mask", tooltip="The object on the target's canvas: from Place Object.")
 
 
 def target_input() -> io.Input:
     return io.Image.Input(
         "target", tooltip="The picture that receives the object. It stays untouched where the mask is 0."
+    )
+
+
+def blended_output() -> io.Output:
+    return io.Image.Output(
+        "image", tooltip="The target with the object in it. Where the mask is 0 its pixels are the target's own."
     )
 
 

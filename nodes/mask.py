@@ -8,7 +8,8 @@ from ..blending_core.feather import feather_inward
 from ..blending_core.region import spanned_region
 from ..segmentation import components
 from .host import Progress, output_mask
-from .inputs import Batch, read_mask, require_choices, require_mask_of, require_numbers_in_range
+from .inputs import Batch, read_image, read_mask, require_choices, require_mask_of, require_numbers_in_range
+from .mask_preview import mask_previews
 
 ERODE_DILATE = "erode, then dilate"
 DILATE_ERODE = "dilate, then erode"
@@ -80,13 +81,21 @@ class MaskMorphology(io.ComfyNode):
                     optional=True,
                     tooltip="Pixels that the mask must not enter, for example a neighbouring object.",
                 ),
+                io.Image.Input(
+                    "image",
+                    optional=True,
+                    tooltip="The picture that is shown under the mask in the node. It has no effect on the mask; without it "
+                    "the mask itself is shown.",
+                ),
             ],
-            outputs=[io.Mask.Output("mask")],
+            outputs=[io.Mask.Output("mask", tooltip="The shaped mask, of the same size.")],
+            hidden=[io.Hidden.extra_pnginfo],
+            has_intermediate_output=True,
         )
 
     @classmethod
     def execute(
-        cls, mask, operation, erode, dilate, shape, feather, fill_holes, keep_largest, protect=None
+        cls, mask, operation, erode, dilate, shape, feather, fill_holes, keep_largest, protect=None, image=None
     ) -> io.NodeOutput:
         require_choices(cls, operation=operation, shape=shape)
         require_numbers_in_range(cls, erode=erode, dilate=dilate, feather=feather)
@@ -94,6 +103,8 @@ class MaskMorphology(io.ComfyNode):
         if protect is not None:
             protect = read_mask("protect", protect)
             require_mask_of("protect", protect, "mask", mask)
+        if image is not None:
+            image = read_image("image", image)
         batch = Batch(mask=mask, protect=protect)
         progress = Progress(len(batch))
         shaped = []
@@ -113,7 +124,10 @@ class MaskMorphology(io.ComfyNode):
                 result[part] = feather_inward(piece, feather)
             shaped.append(output_mask(result))
         progress(len(batch))
-        return io.NodeOutput(torch.cat(shaped))
+        shaped = torch.cat(shaped)
+        # Only to look at: its frames need not be as many as the mask's.
+        pictures = None if image is None else [image[index % len(image)] for index in range(len(shaped))]
+        return io.NodeOutput(shaped, ui=mask_previews(cls, shaped[:, None], pictures))
 
 
 def _clean(mask, fill_holes, keep_largest):

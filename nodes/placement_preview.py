@@ -2,23 +2,21 @@
 
 import logging
 import math
-import uuid
 
 import torch
-from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..blending_core.placement import mask_box
 from ..blending_core.region import spanned_region
 from ..blending_core.resample import resize, resize_visible
 from ..segmentation.boxes import SIDES, BoxDict
+from .preview_pictures import bounded_size, save_temporary
 
 logger = logging.getLogger(__name__)
 
 LARGEST_SIDE = 1024  # pixels; the widget is a few hundred wide
 MOST_FRAMES = 16  # of a batch
 MOST_PIXELS = 4 * 1024**2  # of the targets of all frames together, likewise of the objects
-COMPRESSION = 1  # of PNG: quick
 
 
 class PlacementPreview:
@@ -63,7 +61,7 @@ class PlacementPreview:
     def _frame(self, index: int, sample: dict[str, Tensor], boxes: list[BoxDict]) -> dict:
         source, mask, target = sample["source"], sample["mask"], sample["target"]
         box, visible = mask_box(mask[0, 0]), spanned_region(mask[0, 0] > 0)
-        size = self._bounded(target)
+        size = bounded_size(target, self.largest_side)
         shrunk = resize(target, size) if target.shape[1] == 3 else _visible(target, size)
         frame = {
             "frame": index,
@@ -80,7 +78,7 @@ class PlacementPreview:
             rows, columns = visible
             cut_out = torch.cat([source, mask], 1)[..., rows, columns]
             crop = {"x": columns.start, "y": rows.start, **_size(cut_out)}
-            file = self._saved("object", _visible(cut_out, self._bounded(cut_out)))
+            file = self._saved("object", _visible(cut_out, bounded_size(cut_out, self.largest_side)))
             frame["object"] = {"file": file, "crop": crop}
         if "occluder" in sample:
             alpha = resize(sample["occluder"], size)
@@ -88,22 +86,12 @@ class PlacementPreview:
             frame["occluder"] = self._saved("occluder", opaque)
         return frame
 
-    def _bounded(self, image: Tensor) -> list[int]:
-        shrink = min(1, self.largest_side / max(image.shape[2:]))
-        return [max(1, round(length * shrink)) for length in image.shape[2:]]
-
     def _saved(self, role: str, image: Tensor) -> dict[str, str]:
         """The picture's file: that of the frame before if it shows the same, as where one target receives many objects."""
         last = self.last.get(role)
         if last and torch.equal(last[0], image):
             return last[1]
-        (file,) = ui.ImageSaveHelper.save_images(
-            image.clamp(0, 1).movedim(1, -1),
-            f"deepblend_placement_{uuid.uuid4().hex}",
-            folder_type=io.FolderType.temp,
-            cls=None,  # a preview carries no workflow
-            compress_level=COMPRESSION,
-        )
+        file = save_temporary(image, f"placement_{role}")
         self.last[role] = image, file
         return file
 

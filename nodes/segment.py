@@ -24,6 +24,7 @@ from ..segmentation.sam_original import segmenter_from_weights
 from ..segmentation.sam_transformers import segmenter_from_folder
 from .host import Progress, half_precision, managed, on_compute_device, output_mask, read_weights
 from .inputs import Batch, read_image, require_choices, require_numbers_in_range, some_of
+from .mask_preview import mask_previews
 from .model_files import download_input, find_or_fetch, fingerprint, model_choices
 from .sockets import SAM
 
@@ -54,7 +55,7 @@ class LoadSAM(io.ComfyNode):
                 ),
                 download_input(),
             ],
-            outputs=[SAM.Output("model")],
+            outputs=[SAM.Output("model", tooltip="The network, for SAM Mask.")],
         )
 
     @classmethod
@@ -133,6 +134,8 @@ class SAMMask(io.ComfyNode):
                 ),
             ],
             outputs=[io.Mask.Output("mask", tooltip="1 on the object, 0 elsewhere, in between along its edge.")],
+            hidden=[io.Hidden.extra_pnginfo],
+            has_intermediate_output=True,
         )
 
     @classmethod
@@ -149,8 +152,8 @@ class SAMMask(io.ComfyNode):
             of_masks = (most + MASK_COPIES) * 4 * image.shape[-2] * image.shape[-1]
             network = model["patcher"].model
             segmenter = on_compute_device(model["patcher"], working_bytes(network, most) + of_masks)
-        masks = []
-        for sample, prompts in zip(Batch(image=image), frames, strict=True):
+        masks, pictures = [], []
+        for frame, (sample, prompts) in enumerate(zip(Batch(image=image), frames, strict=True)):
             progress(finished)
             picture = sample["image"][0, :3]
             union = torch.zeros(1, *picture.shape[1:])
@@ -169,12 +172,13 @@ class SAMMask(io.ComfyNode):
                 finished += len(some)
                 progress(finished)
             masks.extend(found)
+            pictures.extend([image[frame]] * sum(map(len, found)))
         progress(progress.total)
         masks = torch.cat(masks)
         seen = masks.flatten(1).any(1).tolist()
         if not all(seen):
             logger.warning("SAM Mask: the mask is empty in %s", some_of(seen))
-        return io.NodeOutput(output_mask(masks[:, None]))
+        return io.NodeOutput(output_mask(masks[:, None]), ui=mask_previews(cls, masks[:, None], pictures))
 
 
 def _prompts_per_frame(image, bboxes, positive_coords, negative_coords):
@@ -247,6 +251,8 @@ class GrabCutMask(io.ComfyNode):
                 ),
             ],
             outputs=[io.Mask.Output("mask", tooltip="1 on the object, 0 elsewhere.")],
+            hidden=[io.Hidden.extra_pnginfo],
+            has_intermediate_output=True,
         )
 
     @classmethod
@@ -269,7 +275,7 @@ class GrabCutMask(io.ComfyNode):
         progress(progress.total)
         if not masks.any():
             logger.warning("GrabCut Mask: no object was found in bboxes; the mask is empty")
-        return io.NodeOutput(output_mask(masks))
+        return io.NodeOutput(output_mask(masks), ui=mask_previews(cls, masks, image))
 
 
 def _to_uint8(picture):

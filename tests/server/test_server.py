@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import aiohttp
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -81,7 +82,7 @@ CONTRACT = {
             "fill_holes": ("BOOLEAN", {"default": True}),
             "keep_largest": ("BOOLEAN", {"default": False}),
         },
-        {"protect": MASK},
+        {"protect": MASK, "image": IMAGE},
         {"mask": "MASK"},
     ),
     "DeepBlend_PlaceObject": (
@@ -243,6 +244,7 @@ def test_every_node_explains_itself(object_info, node):
     assert info["search_aliases"]
     for name, (_, options) in inputs_of(info).items():
         assert options["tooltip"], name
+    assert all(info["output_tooltips"])
 
 
 @pytest.mark.parametrize(
@@ -342,7 +344,8 @@ def test_progress_and_previews_arrive_while_it_works(server):
     assert all(max(Image.open(BytesIO(preview)).size) == 512 for preview in run.previews)
 
 
-def test_cancel_ends_the_run_and_the_next_one_works(server):
+def run_cancelled(server, prompt):
+    """A run that is cancelled as soon as node 9 has made a step."""
     cancelled_at = []
 
     async def cancel(url):
@@ -355,12 +358,43 @@ def test_cancel_ends_the_run_and_the_next_one_works(server):
             return cancel(url)
         return None
 
-    run = server.run(large_blend(frames=20), on_event)
+    return server.run(prompt, on_event)
+
+
+def test_cancel_ends_the_run_and_the_next_one_works(server):
+    run = run_cancelled(server, large_blend(frames=20))
     assert run.outcome == "execution_interrupted"
     assert run.detail["node_type"] == "DeepBlend_PoissonBlend"
     last = max(data["value"] for _, kind, data in run.events if kind == "progress" and data["node"] == "9")
     assert last < 2000  # it did not work through its 20 frames
     assert server.run(WORKFLOW).outcome == "execution_success"
+
+
+def stage_1(frames, iterations):
+    """Stage 1 in place of the blend; each evaluation takes about a tenth of a second."""
+    prompt = large_blend(frames, side=400)
+    pictures = {name: prompt["9"]["inputs"][name] for name in ("object", "mask", "target")}
+    numbers = {"iterations": iterations, "gradient": 1.0, "content": 1.0, "style": 1.0, "histogram": 0.0, "tv": 0.0}
+    choices = {"recipe": "painting", "statistics": "object", "keep_color": 1.0}
+    prompt["9"] = {"class_type": "DeepBlend_Stage1", "inputs": {**pictures, **numbers, **choices}}
+    return prompt
+
+
+def test_deep_stages_show_their_losses_with_the_picture(server):
+    run = server.run(stage_1(frames=2, iterations=30))
+    assert run.outcome == "execution_success", run.detail
+    assert run.previews
+    for preview in run.previews:
+        shown = np.asarray(Image.open(BytesIO(preview)).convert("RGB")).astype(int)
+        assert max(shown.shape) == 512
+        for color in ((0, 114, 178), (213, 94, 0), (0, 158, 115)):  # gradient, content, style
+            assert (np.abs(shown - color).max(-1) < 40).sum() > 60
+
+
+def test_cancel_ends_a_deep_stage(server):
+    run = run_cancelled(server, stage_1(frames=20, iterations=1000))
+    assert run.outcome == "execution_interrupted"
+    assert run.detail["node_type"] == "DeepBlend_Stage1"
 
 
 def change(node, **inputs):
