@@ -11,6 +11,7 @@ from ..segmentation.boxes import boxes_per_frame, require_overlap
 from .host import Progress, make_room, output_image, output_mask
 from .inputs import Batch, read_image, read_mask, require_mask_of, require_numbers_in_range, some_of
 from .placement_preview import PlacementPreview
+from .preview_pictures import is_seen
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +119,7 @@ class PlaceObject(io.ComfyNode):
 
         progress = Progress(len(batch))
         preview = None
-        if cls.hidden.extra_pnginfo:
+        if is_seen(cls):
             numbers = {"x": x, "y": y, "scale": scale, "rotation": rotation}
             preview = PlacementPreview(len(batch), numbers, flip)
         objects, masks, composites, placed_boxes = [], [], [], []
