@@ -5,6 +5,7 @@ Where its sizes differ from the official ones ComfyUI leaves no choice for the o
 16 bits, which is how ComfyUI keeps CLIP.
 """
 
+import functools
 import json
 from pathlib import Path
 
@@ -71,24 +72,32 @@ def random_values(network, seed=0):
     return network.eval()
 
 
-def diffusers_parts():
-    """unet, image_encoder and vae as diffusers' own classes."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+def diffusers_unet():
+    from diffusers import UNet2DConditionModel
+
+    return random_values(UNet2DConditionModel(**UNET), 1)
+
+
+def diffusers_encoder():
     from diffusers.pipelines.deprecated.paint_by_example.image_encoder import PaintByExampleImageEncoder
 
-    unet = random_values(UNet2DConditionModel(**UNET), 1)
-    encoder = random_values(PaintByExampleImageEncoder(CLIPVisionConfig(**VISION)), 2)
-    wide, narrow = (
+    return random_values(PaintByExampleImageEncoder(CLIPVisionConfig(**VISION)), 2)
+
+
+def diffusers_vae():
+    from diffusers import AutoencoderKL
+
+    vae, narrow = (
         AutoencoderKL(3, 3, *VAE_LEVELS, block_out_channels=widths, layers_per_block=2, sample_size=64)
         for widths in ((128, 256, 512, 512), (32, 64, 128, 128))
     )
-    wide.decoder = narrow.decoder
-    vae = random_values(wide, 3)
+    vae.decoder = narrow.decoder
+    random_values(vae, 3)
     with torch.no_grad():
         # Its spread vanishes: diffusers draws from it, ComfyUI takes its middle.
         vae.quant_conv.weight[4:] = 0
         vae.quant_conv.bias[4:] = -30
-    return unet, encoder, vae
+    return vae
 
 
 def save_folder(folder, parts):
@@ -108,22 +117,40 @@ def half(weights):
     return {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in weights.items()}
 
 
-def authors_checkpoint(parts):
-    """The weights of the parts under the names of the authors' file, diffusion model and VAE by ComfyUI's own conversion."""
+def authors_checkpoint(unet, encoder, vae):
+    """The parts' weights under the names of the authors' file, those of diffusion model and VAE by ComfyUI's conversion."""
     import comfy.diffusers_convert
-    import comfy.utils
 
-    unet, encoder, vae = (part.state_dict() for part in parts)
-    renamed = comfy.utils.unet_to_diffusers(COMFYUI_UNET)
-    diffusion = {renamed[name]: value for name, value in unet.items()}
-    autoencoder = comfy.diffusers_convert.convert_vae_state_dict(vae)
+    autoencoder = comfy.diffusers_convert.convert_vae_state_dict(vae.state_dict())
     return half(
         {
-            **{f"model.diffusion_model.{name}": value for name, value in diffusion.items()},
+            **authors_unet(unet.state_dict()),
+            **authors_encoder(encoder.state_dict()),
             **{f"first_stage_model.{name}": value for name, value in autoencoder.items()},
-            **authors_encoder(encoder),
         }
     )
+
+
+@functools.cache
+def checkpoint_with_quick_vae():
+    """The authors' file with a VAE that is quick with whole pictures: a random TAESD, which ComfyUI takes for one as well."""
+    from comfy.taesd.taesd import TAESD
+
+    autoencoder = random_values(TAESD(), 4).state_dict()
+    return half(
+        {
+            **authors_unet(diffusers_unet().state_dict()),
+            **authors_encoder(diffusers_encoder().state_dict()),
+            **{f"first_stage_model.{name}": value for name, value in autoencoder.items()},
+        }
+    )
+
+
+def authors_unet(unet):
+    import comfy.utils
+
+    renamed = comfy.utils.unet_to_diffusers(COMFYUI_UNET)
+    return {f"model.diffusion_model.{renamed[name]}": value for name, value in unet.items()}
 
 
 def authors_encoder(encoder):

@@ -14,7 +14,15 @@ from PIL import Image
 from safetensors.torch import save_file
 from transformers import CLIPImageProcessor
 
-from paint_by_example_networks import COMFYUI_UNET, authors_checkpoint, diffusers_parts, half, save_folder
+from paint_by_example_networks import (
+    COMFYUI_UNET,
+    authors_checkpoint,
+    diffusers_encoder,
+    diffusers_unet,
+    diffusers_vae,
+    half,
+    save_folder,
+)
 from pictures import random_picture, smooth_picture, to_torch
 
 LOADER, NODE = "DeepBlend_LoadPaintByExample", "DeepBlend_PaintByExample"
@@ -32,8 +40,8 @@ def files(host):
     import folder_paths
 
     models = Path(folder_paths.models_dir)
-    parts = diffusers_parts()
-    weights = authors_checkpoint(parts)
+    parts = diffusers_unet(), diffusers_encoder(), diffusers_vae()
+    weights = authors_checkpoint(*parts)
     checkpoint, folder = models / "checkpoints" / CHECKPOINT, models / "diffusers" / FOLDER
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     # Lightning, which the authors trained with, keeps more than weights beside them.

@@ -16,7 +16,7 @@ from deepblend.diffusion.paint_by_example import (
     require_weights,
     vision_configuration,
 )
-from paint_by_example_networks import MAPPER_BLOCKS, VISION, authors_encoder, random_values
+from paint_by_example_networks import MAPPER_BLOCKS, VISION, authors_encoder, diffusers_encoder
 
 ACCEPTED = (
     "the authors' checkpoint (model.ckpt, or saved anew as .safetensors) and their folder for diffusers "
@@ -27,7 +27,7 @@ FIRST_LAYER = "model.diffusion_model.input_blocks.0.0.weight"
 
 @pytest.fixture(scope="module")
 def encoder():
-    return random_values(PaintByExampleImageEncoder(CLIPVisionConfig(**VISION)))
+    return diffusers_encoder()
 
 
 @pytest.fixture
