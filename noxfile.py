@@ -19,6 +19,8 @@ nox.options.sessions = ["tests"]
 # ComfyUI needs the three in matching versions; newer ones may have no counterpart.
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 RUFF = "ruff==0.17.5"
+# What Paint by Example is compared with; its pipeline is among those that later versions may drop.
+DIFFUSERS = "diffusers==0.42.1"
 # The second detector backend is installed without its pins, an old supervision and a second OpenCV; this is what it imports.
 GROUNDING_DINO_IMPORTS = ("addict", "yapf", "timm", "matplotlib", "pycocotools")
 # What the text networks must work with: the oldest that ComfyUI accepts, and the newest of both major versions.
@@ -76,10 +78,10 @@ def serve(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run all tests; arguments after -- go to pytest. Without a ComfyUI those that need one are skipped, or fail in CI."""
     try:
-        install_pack(session, "pytest", *host_requirements(session))
+        install_pack(session, "pytest", DIFFUSERS, *host_requirements(session))
     except HostNotFoundError as error:
         session.warn(str(error))
-        install_pack(session, "pytest")
+        install_pack(session, "pytest", DIFFUSERS)
     install_groundingdino(session)
     session.run("python", "-m", "pytest", *session.posargs)
 

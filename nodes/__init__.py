@@ -10,6 +10,7 @@ from .detect import LoadGroundingDINO, TextToBox
 from .evaluate import CompareImages, PlotLosses
 from .gaussian_poisson import GaussianPoissonBlend
 from .mask import MaskMorphology
+from .paint_by_example import LoadPaintByExample, PaintByExample
 from .place import PlaceObject
 from .segment import GrabCutMask, LoadSAM, SAMMask
 
@@ -50,6 +51,8 @@ class DeepBlendExtension(ComfyExtension):
             DeepBlendStage2,
             CompareImages,
             PlotLosses,
+            LoadPaintByExample,
+            PaintByExample,
         ]
 
 

@@ -1,10 +1,14 @@
 """Everything the nodes need from ComfyUI itself. The only module that imports `comfy`."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import comfy.clip_vision
 import comfy.model_management
 import comfy.model_patcher
+import comfy.ops
+import comfy.sd
 import comfy.utils
 import folder_paths
 import torch
@@ -95,6 +99,52 @@ def on_compute_device(patcher: comfy.model_patcher.ModelPatcher, working_bytes: 
         comfy.model_management.load_models_gpu([patcher], memory_required=working_bytes, force_full_load=True)
         # With --novram ComfyUI still leaves part of it behind, but these networks can only run whole.
         return patcher.model.to(patcher.load_device)
+
+
+def diffusion_model(weights: dict[str, Tensor], beside_latent: tuple[str, ...]) -> comfy.model_patcher.ModelPatcher:
+    """MODEL value of an inpainting model of Stable Diffusion 1, under its original names or those of diffusers.
+
+    beside_latent: what the model reads after the latent, in that order, in ComfyUI's words: "mask", "mask_inverted",
+    "masked_image".
+
+    Raises:
+        ValueError: if ComfyUI does not know the model, or weights are missing.
+    """
+    names = set(weights)
+    patcher = comfy.sd.load_diffusion_model_state_dict(dict(weights))
+    if patcher is None:
+        raise ValueError("ComfyUI does not know its diffusion model")
+    model = patcher.model
+    expected = set(model.diffusion_model.state_dict())
+    if "conv_in.weight" in names:  # the names are those of diffusers
+        original = comfy.utils.unet_to_diffusers(model.model_config.unet_config)
+        expected = {name for name in original if original[name] in expected}
+    if missing := sorted(expected - names):
+        raise ValueError(f"{missing[0]} of its diffusion model is missing")
+    model.concat_keys = beside_latent
+    return patcher
+
+
+def autoencoder(weights: dict[str, Tensor]) -> comfy.sd.VAE:
+    """VAE value; raises ValueError if ComfyUI does not know it."""
+    vae = comfy.sd.VAE(sd=weights)
+    if vae.first_stage_model is None:
+        raise ValueError("ComfyUI does not know its VAE")
+    return vae
+
+
+def clip_vision(configuration: dict, projection: Callable[..., torch.nn.Module]) -> comfy.clip_vision.ClipVisionModel:
+    """CLIP's image encoder without weights, with a projection of our own at its end.
+
+    configuration: its sizes, as in transformers' config.json.
+    projection: makes the module that gets the pooled output after the last norm; called with ComfyUI's `operations`,
+        `dtype` and `device`.
+    """
+    encoder = comfy.clip_vision.ClipVisionModel(configuration)
+    encoder.model.visual_projection = projection(
+        operations=comfy.ops.manual_cast, dtype=encoder.dtype, device=encoder.patcher.offload_device
+    ).eval()
+    return encoder
 
 
 class Progress:

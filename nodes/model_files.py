@@ -10,8 +10,8 @@ from ..segmentation.checkpoints import Checkpoint, size_in_words, sources
 from ..segmentation.download import fetch
 from .host import Progress, model_directories
 
-SUFFIXES = {".pth", ".pt", ".safetensors"}
-CONFIGURATION = "config.json"  # what makes a folder one in Hugging Face's layout
+SUFFIXES = {".pth", ".pt", ".ckpt", ".safetensors"}
+CONFIGURATIONS = {"config.json", "model_index.json"}  # either makes a folder one in Hugging Face's layout
 MEGABYTE = 1_000_000
 
 
@@ -71,7 +71,7 @@ def find_or_fetch_vocabulary(checkpoint: Path, download: bool) -> Path:
 
 
 def fingerprint(folders: tuple[str, ...], name: str | None, download: bool) -> tuple | str | None:
-    """Changes when the file does, or a file in the folder; None if it is not there, or comes through a link.
+    """Changes when the file does, or a file below the folder; None if it is not there, or comes through a link.
 
     With `download` on, a file of the catalogue is known by its name, or its arrival would have everything run twice.
     """
@@ -80,7 +80,7 @@ def fingerprint(folders: tuple[str, ...], name: str | None, download: bool) -> t
     path = name and find(folders, name)
     if not path:
         return None
-    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     return tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
 
 
@@ -90,7 +90,7 @@ def _listed(folders: tuple[str, ...]) -> dict[str, Path]:
     for root in (directory for folder in folders for directory in model_directories(folder)):
         for directory, subfolders, files in os.walk(root, followlinks=True):
             place = Path(directory)
-            if place != root and CONFIGURATION in files:
+            if place != root and CONFIGURATIONS.intersection(files):
                 subfolders.clear()
                 found.setdefault(place.relative_to(root).as_posix(), place)
                 continue

@@ -12,3 +12,6 @@ Features = io.Custom("DEEPBLEND_FEATURES")
 Saturation = io.Custom("DEEPBLEND_SATURATION")
 # One entry per frame: {"name": str, "terms": {"total": [one value per evaluation], "gradient": [...], ...}}, values weighted.
 Losses = io.Custom("DEEPBLEND_LOSSES")
+# What turns an exemplar into conditioning: {"clip_vision": ComfyUI's CLIP vision with a mapper at its end, "unconditional":
+# the token [1, 1, width] for no exemplar, "config": {"name": ...}}.
+Exemplar = io.Custom("DEEPBLEND_EXEMPLAR")

@@ -2,7 +2,8 @@
 
 `make_thumbnails.py` makes all of them, `make_thumbnails.py frame_cut_object` those that it names; `--into FOLDER` leaves
 workflows/ as it is. Model files are looked for in ComfyUI's models folder, or in the one that `--models` names; a workflow
-whose files are not there is left out with a word. A thumbnail shows the picture that the workflow saves last.
+whose files are not there is left out with a word. A thumbnail shows the picture that the workflow saves last; that of
+paint_by_example shows, without its file, what goes into the model: the target with the region, and the exemplar.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import tempfile
 from io import BytesIO
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageChops, ImageFilter, ImageOps
 
 from comfyui_host import CHECKOUT, find_comfyui
 from comfyui_server import Server, make_base, write_photographs
@@ -22,8 +23,16 @@ WORKFLOWS = {path.stem: path for path in sorted((FOLDER / "api").glob("*.json"))
 SIZE = (600, 400)  # pixels, the shape of the cards in the templates' dialog
 QUALITY = 88
 # Loaders whose file must be there, by their input; Load Perceptual Model has a model built in.
-LOADERS = {"DeepBlend_LoadGroundingDINO": "model", "DeepBlend_LoadSAM": "model", "UpscaleModelLoader": "model_name"}
-MODEL_FOLDERS = ("grounding-dino", "bert-base-uncased", "sams", "upscale_models")
+LOADERS = {
+    "DeepBlend_LoadGroundingDINO": "model",
+    "DeepBlend_LoadSAM": "model",
+    "UpscaleModelLoader": "model_name",
+    "DeepBlend_LoadPaintByExample": "model",
+}
+MODEL_FOLDERS = ("grounding-dino", "bert-base-uncased", "sams", "upscale_models", "checkpoints", "diffusers")
+# Of workflows that show something without their file, the previews by title: target, region, exemplar.
+WITHOUT_FILE = {"paint_by_example": ("Target", "Region", "Exemplar")}
+INSET, FRAME = 132, 4  # pixels, of the exemplar in the corner
 
 
 def main() -> int:
@@ -51,17 +60,26 @@ def main() -> int:
         with server:
             for name in names:
                 prompt = json.loads(WORKFLOWS[name].read_text(encoding="utf-8"))
-                if missing := missing_files(prompt, models):
+                missing = missing_files(prompt, models)
+                if missing and name not in WITHOUT_FILE:
                     print(f"{name}: left out, {', '.join(missing)} is not there", flush=True)
                     continue
+                if missing:
+                    to_show = nodes_to_show(prompt, *WITHOUT_FILE[name])
+                    prompt = leading_to(prompt, *to_show)
                 run = server.run(prompt)
                 if run.outcome != "execution_success":
                     print(f"{name}: {run.outcome}: {json.dumps(run.detail)[:1000]}", flush=True)
                     failed.append(name)
                     continue
                 path = options.into / f"{name}.jpg"
-                thumbnail(saved_picture(server, prompt, run)).save(path, quality=QUALITY)
-                print(f"{name}: {path}, {run.seconds:.1f} s", flush=True)
+                if missing:
+                    picture = before_painting(*(shown(server, run, node) for node in to_show))
+                else:
+                    picture = thumbnail(saved_picture(server, prompt, run))
+                picture.save(path, quality=QUALITY)
+                note = f", without {', '.join(missing)}" if missing else ""
+                print(f"{name}: {path}, {run.seconds:.1f} s{note}", flush=True)
     return 1 if failed else 0
 
 
@@ -82,9 +100,39 @@ def missing_files(prompt: dict, models: Path) -> list[str]:
 
 def saved_picture(server, prompt: dict, run) -> Image.Image:
     """What the last Save Image of a workflow wrote, of a batch the last frame."""
-    node = [number for number, entry in prompt.items() if entry["class_type"] == "SaveImage"][-1]
-    picture = Image.open(BytesIO(server.get("/view", **run.outputs[node]["images"][-1])))
-    return picture.convert("RGB")
+    return shown(server, run, [number for number, entry in prompt.items() if entry["class_type"] == "SaveImage"][-1])
+
+
+def shown(server, run, node: str) -> Image.Image:
+    """What a node that saves or previews pictures has shown, of a batch the last frame."""
+    return Image.open(BytesIO(server.get("/view", **run.outputs[node]["images"][-1]))).convert("RGB")
+
+
+def nodes_to_show(prompt: dict, *titles: str) -> list[str]:
+    """The last node of each title: a preview stands behind what it previews."""
+    return [[node for node, entry in prompt.items() if entry["_meta"]["title"] == title][-1] for title in titles]
+
+
+def leading_to(prompt: dict, *nodes: str) -> dict:
+    """The part of a workflow that some of its nodes need."""
+    needed = set(nodes)
+    for node in nodes:
+        links = [value[0] for value in prompt[node]["inputs"].values() if isinstance(value, list)]
+        needed |= leading_to(prompt, *links).keys()
+    return {node: entry for node, entry in prompt.items() if node in needed}
+
+
+def before_painting(target: Image.Image, region: Image.Image, exemplar: Image.Image) -> Image.Image:
+    """The target with the region in grey inside a white line, as the model gets it, and the exemplar in a corner."""
+    region = region.convert("L")
+    line = ImageChops.difference(region.filter(ImageFilter.MaxFilter(5)), region)
+    picture = target.convert("RGB")
+    picture.paste((128, 128, 128), mask=region)
+    picture.paste((255, 255, 255), mask=line)
+    picture = thumbnail(picture)
+    inset = ImageOps.expand(ImageOps.contain(exemplar, (INSET, INSET)), FRAME, (255, 255, 255))
+    picture.paste(inset, (SIZE[0] - inset.width - 2 * FRAME, 2 * FRAME))
+    return picture
 
 
 def thumbnail(picture: Image.Image) -> Image.Image:

@@ -17,16 +17,17 @@ NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
 
 @pytest.fixture
 def random_networks(host):
-    """Networks that find nothing and a PAN that sharpens, under the names of the published ones, for the workflows that
-    need files."""
+    """Networks that find nothing, a PAN that sharpens and a diffusion model that paints noise, under the names of the
+    published ones, for the workflows that need files."""
     import folder_paths
 
     from grounding_dino_networks import tiny_vocabulary, tiny_weights
+    from paint_by_example_networks import checkpoint_with_quick_vae
     from pan_networks import fitted_weights
     from sam_networks import tiny_sam_weights
 
     models = Path(folder_paths.models_dir)
-    for name in ("grounding-dino", "sams", "upscale_models"):
+    for name in ("grounding-dino", "sams", "upscale_models", "checkpoints"):
         (models / name).mkdir(parents=True, exist_ok=True)
     detector = models / "grounding-dino" / "groundingdino_swint_ogc.pth"
     segmenter = models / "sams" / "sam_vit_b_01ec64.pth"
@@ -35,14 +36,19 @@ def random_networks(host):
     torch.save(tiny_sam_weights(), segmenter)
     pan = models / "upscale_models" / "PANx2_DF2K.pth"
     torch.save(fitted_weights(2), pan)
+    painter = models / "checkpoints" / "paint_by_example.ckpt"
+    torch.save(checkpoint_with_quick_vae(), painter)
     yield
-    for path in (detector, vocabulary, segmenter, pan):
+    for path in (detector, vocabulary, segmenter, pan, painter):
         path.unlink()
 
 
 def shortened(prompt, iterations=3):
-    """The same graph with few iterations of deep blending; whole pictures take about a second for each."""
+    """The same graph with few iterations of deep blending, which take about a second each, and one step of sampling."""
     for entry in prompt.values():
+        if entry["class_type"] == "KSampler":
+            assert entry["inputs"]["steps"] > 1
+            entry["inputs"]["steps"] = 1
         if entry["class_type"] in ("DeepBlend_Stage1", "DeepBlend_Stage2"):
             assert entry["inputs"]["iterations"] > iterations
             entry["inputs"]["iterations"] = iterations
@@ -177,6 +183,22 @@ def test_workflow_with_pan_takes_pictures_of_any_size(host, photographs, random_
     blended, mask, refined = host.run_graph(prompt, ["12", 0], ["12", 1], ["19", 0])
     assert refined.shape == blended.shape == (1, 201, 301, 3)
     assert torch.equal(refined[mask == 0], blended[mask == 0])
+
+
+def test_workflow_paints_into_the_region_and_nothing_else(host, photographs, random_networks):
+    prompt = shortened(load(WORKFLOWS / "api" / "paint_by_example.json"))
+    prompt["3"]["inputs"] |= {"width": 320, "height": 216}
+    prompt["8"]["inputs"]["scale"] = 0.5
+    target, exemplar, placed, region, painted = host.run_graph(
+        prompt, ["3", 0], ["5", 0], ["8", 1], ["9", 0], ["16", 0]
+    )
+    assert target.shape == painted.shape == (1, 216, 320, 3)
+    assert torch.equal(painted[region == 0], target[region == 0])
+    assert (painted - target)[region == 1].abs().mean() > 10 / 255
+    shuttle = torch.from_numpy(skimage.data.astronaut())[:287, 350:468].float() / 255
+    assert torch.allclose(exemplar.mean((0, 1, 2)), shuttle.mean((0, 1)), atol=0.01)
+    assert ((placed == 0) | (region == 1)).float().mean() > 0.995, "what is placed lies in the region, but for specks"
+    assert region.sum() > 1.1 * placed.sum()
 
 
 def test_workflow_finds_and_moves_what_the_prompt_names(host, photographs, linked):

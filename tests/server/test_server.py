@@ -212,6 +212,16 @@ CONTRACT = {
         },
     ),
     "DeepBlend_PlotLosses": ({"losses": ("DEEPBLEND_LOSSES", {})}, {}, {"image": "IMAGE"}),
+    "DeepBlend_LoadPaintByExample": (
+        {"model": ("COMBO", {})},
+        {},
+        {"model": "MODEL", "encoder": "DEEPBLEND_EXEMPLAR", "vae": "VAE"},
+    ),
+    "DeepBlend_PaintByExample": (
+        {"encoder": ("DEEPBLEND_EXEMPLAR", {}), "exemplar": IMAGE, "crop": ("COMBO", choice("center", "none"))},
+        {},
+        {"positive": "CONDITIONING", "negative": "CONDITIONING"},
+    ),
 }
 
 
@@ -254,6 +264,7 @@ def test_every_node_explains_itself(object_info, node):
         "batch_frames",
         "frame_cut_object",
         "object_transfer",
+        "paint_by_example",
         "painting_transfer",
         "paper_recipe",
         "poisson_transfer",

@@ -11,7 +11,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 ALLOWED = {
     "blending_core": {"blending_core"},
     "segmentation": {"segmentation"},
-    "nodes": {"blending_core", "segmentation", "nodes"},
+    "diffusion": {"diffusion"},
+    "nodes": {"blending_core", "segmentation", "diffusion", "nodes"},
 }
 
 
@@ -42,7 +43,7 @@ def test_arrows_point_one_way(path):
             assert layer == "nodes", name
 
 
-@pytest.mark.parametrize("layer", ["blending_core", "segmentation"])
+@pytest.mark.parametrize("layer", ["blending_core", "segmentation", "diffusion"])
 def test_layer_can_be_imported_alone(layer):
     names = [f"{layer}.{path.stem}" for path in (CHECKOUT / layer).glob("*.py") if path.stem != "__init__"]
     code = f"import sys; sys.path.insert(0, {str(CHECKOUT)!r})\nimport {', '.join(names)}\n"

@@ -1,0 +1,1 @@
+"""What this pack adds to ComfyUI's diffusion models; no ComfyUI."""
