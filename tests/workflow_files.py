@@ -17,8 +17,8 @@ def widget_names(node_class):
             "forceInput"
         ):
             yield name
-            if options.get("image_upload"):
-                yield None  # the upload button takes a place
+            if options.get("image_upload") or options.get("control_after_generate"):
+                yield None  # the upload button, or what happens to a seed after a run, takes a place
 
 
 def to_api(workflow, classes):

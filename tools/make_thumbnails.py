@@ -2,7 +2,8 @@
 
 `make_thumbnails.py` makes all of them, `make_thumbnails.py frame_cut_object` those that it names; `--into FOLDER` leaves
 workflows/ as it is. Model files are looked for in ComfyUI's models folder, or in the one that `--models` names; a workflow
-whose files are not there is left out with a word. A thumbnail shows the picture that the workflow saves last.
+whose files are not there is left out with a word. A thumbnail shows the picture that the workflow saves last. Where only the
+checkpoint of a diffusion model is missing it shows the last preview of what goes before the model.
 """
 
 import argparse
@@ -22,8 +23,13 @@ WORKFLOWS = {path.stem: path for path in sorted((FOLDER / "api").glob("*.json"))
 SIZE = (600, 400)  # pixels, the shape of the cards in the templates' dialog
 QUALITY = 88
 # Loaders whose file must be there, by their input; Load Perceptual Model has a model built in.
-LOADERS = {"DeepBlend_LoadGroundingDINO": "model", "DeepBlend_LoadSAM": "model", "UpscaleModelLoader": "model_name"}
-MODEL_FOLDERS = ("grounding-dino", "bert-base-uncased", "sams", "upscale_models")
+LOADERS = {
+    "DeepBlend_LoadGroundingDINO": "model",
+    "DeepBlend_LoadSAM": "model",
+    "UpscaleModelLoader": "model_name",
+    "CheckpointLoaderSimple": "ckpt_name",
+}
+MODEL_FOLDERS = ("grounding-dino", "bert-base-uncased", "sams", "upscale_models", "checkpoints")
 
 
 def main() -> int:
@@ -51,6 +57,8 @@ def main() -> int:
         with server:
             for name in names:
                 prompt = json.loads(WORKFLOWS[name].read_text(encoding="utf-8"))
+                if missing_files(prompt, models):
+                    prompt = before_diffusion(prompt)
                 if missing := missing_files(prompt, models):
                     print(f"{name}: left out, {', '.join(missing)} is not there", flush=True)
                     continue
@@ -80,9 +88,24 @@ def missing_files(prompt: dict, models: Path) -> list[str]:
     return [name for name in named if name not in have]
 
 
+def before_diffusion(prompt: dict) -> dict:
+    """The nodes of a workflow that need nothing of a diffusion model."""
+    after = {number for number, entry in prompt.items() if entry["class_type"] == "CheckpointLoaderSimple"}
+    while found := {
+        number
+        for number, entry in prompt.items()
+        if number not in after
+        and any(isinstance(value, list) and value[0] in after for value in entry["inputs"].values())
+    }:
+        after |= found
+    return {number: entry for number, entry in prompt.items() if number not in after}
+
+
 def saved_picture(server, prompt: dict, run) -> Image.Image:
-    """What the last Save Image of a workflow wrote, of a batch the last frame."""
-    node = [number for number, entry in prompt.items() if entry["class_type"] == "SaveImage"][-1]
+    """What the last Save Image of a workflow wrote, or its last Preview Image if it has none; of a batch the last frame."""
+    kinds = [entry["class_type"] for entry in prompt.values()]
+    shown = "SaveImage" if "SaveImage" in kinds else "PreviewImage"
+    node = [number for number, entry in prompt.items() if entry["class_type"] == shown][-1]
     picture = Image.open(BytesIO(server.get("/view", **run.outputs[node]["images"][-1])))
     return picture.convert("RGB")
 

@@ -9,6 +9,7 @@ import skimage.data
 import torch
 from PIL import Image
 
+from tiny_diffusion import small
 from workflow_files import load, to_api
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
@@ -17,13 +18,14 @@ NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
 
 @pytest.fixture
 def random_networks(host):
-    """Networks that find nothing and a PAN that sharpens, under the names of the published ones, for the workflows that
-    need files."""
+    """Networks that find nothing and a PAN that sharpens, under the names of the published ones, and a diffusion model of
+    random weights, for the workflows that need files."""
     import folder_paths
 
     from grounding_dino_networks import tiny_vocabulary, tiny_weights
     from pan_networks import fitted_weights
     from sam_networks import tiny_sam_weights
+    from tiny_diffusion import put_checkpoint
 
     models = Path(folder_paths.models_dir)
     for name in ("grounding-dino", "sams", "upscale_models"):
@@ -35,18 +37,20 @@ def random_networks(host):
     torch.save(tiny_sam_weights(), segmenter)
     pan = models / "upscale_models" / "PANx2_DF2K.pth"
     torch.save(fitted_weights(2), pan)
+    checkpoint = put_checkpoint()
     yield
-    for path in (detector, vocabulary, segmenter, pan):
+    for path in (detector, vocabulary, segmenter, pan, checkpoint):
         path.unlink()
 
 
 def shortened(prompt, iterations=3):
-    """The same graph with few iterations of deep blending; whole pictures take about a second for each."""
+    """The same graph with few iterations of deep blending, of which whole pictures take about a second for each, and with
+    a small diffusion model."""
     for entry in prompt.values():
         if entry["class_type"] in ("DeepBlend_Stage1", "DeepBlend_Stage2"):
             assert entry["inputs"]["iterations"] > iterations
             entry["inputs"]["iterations"] = iterations
-    return prompt
+    return small(prompt)
 
 
 def test_every_workflow_has_its_twin_and_a_thumbnail():

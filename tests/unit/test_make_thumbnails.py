@@ -25,6 +25,18 @@ def test_only_files_that_are_not_there_are_missing(tmp_path):
     assert make_thumbnails.missing_files({"1": PROMPT["1"]}, tmp_path) == []
 
 
+def test_what_comes_after_a_checkpoint_is_left_out():
+    prompt = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "astronaut.png"}},
+        "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+        "5": {"class_type": "SaveImage", "inputs": {"images": ["4", 0]}},
+        "4": {"class_type": "VAEDecode", "inputs": {"samples": ["9", 0], "vae": ["3", 2]}},
+        "3": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "sd.safetensors"}},
+    }
+    assert list(make_thumbnails.before_diffusion(prompt)) == ["1", "2"]
+    assert make_thumbnails.before_diffusion(PROMPT) == PROMPT
+
+
 @pytest.mark.parametrize(("width", "height"), [(600, 400), (512, 512), (90, 200)])
 def test_thumbnail_is_the_middle_of_the_picture(width, height):
     ramp = np.linspace(0, 255, height).round().astype(np.uint8)[:, None, None]
