@@ -70,6 +70,7 @@ def test_denoise_of_0_gives_what_the_vae_makes_of_the_crop(host, photographs, pr
     assert torch.equal(result[band == 0], blended[band == 0])
 
 
+@pytest.mark.parametrize("prompt", [4], ids=["ordinary"], indirect=True)
 def test_change_grows_with_denoise(host, photographs, prompt):
     changes = []
     for denoise in (0.01, 0.6):
@@ -81,6 +82,7 @@ def test_change_grows_with_denoise(host, photographs, prompt):
     assert changes[0] < changes[1] / 4
 
 
+@pytest.mark.parametrize("prompt", [4], ids=["ordinary"], indirect=True)
 def test_noise_mask_on_an_encoded_crop_does_the_same(host, photographs, prompt):
     """VAE Encode and Set Latent Noise Mask in place of InpaintModelConditioning, over two frames."""
     frames = {"class_type": "RepeatImageBatch", "inputs": {"image": BLENDED, "amount": 2}}
