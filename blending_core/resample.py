@@ -45,6 +45,12 @@ def scale_rows(image: Tensor, size: int, start: int, count: int) -> Tensor:
     return result.index_select(2, (wanted - first).to(image.device))
 
 
+def resize_cubic(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """The picture resized to `size` (height, width) by `scale_rows`. It may overshoot its range at edges."""
+    rows = scale_rows(image, size[0], 0, size[0])
+    return scale_rows(rows.mT.contiguous(), size[1], 0, size[1]).mT
+
+
 def premultiply(image: Tensor, mask: Tensor) -> Tensor:
     """The channels that are resampled together: image * mask, mask, image. `[B, 7, H, W]` for RGB."""
     return torch.cat([image * mask, mask, image], 1)

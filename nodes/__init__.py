@@ -5,6 +5,7 @@ import logging
 from comfy_api.latest import ComfyExtension, io
 
 from .blend import AutoBlend, MultibandBlend, PoissonBlend
+from .crop import CropObject, StitchObject
 from .deep import DeepBlendStage1, DeepBlendStage2, LoadPerceptualModel, SaturationLoss
 from .detect import LoadGroundingDINO, TextToBox
 from .evaluate import CompareImages, PlotLosses
@@ -49,6 +50,8 @@ class DeepBlendExtension(ComfyExtension):
             DeepBlendStage1,
             SaturationLoss,
             DeepBlendStage2,
+            CropObject,
+            StitchObject,
             CompareImages,
             PlotLosses,
             LoadPaintByExample,

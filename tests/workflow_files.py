@@ -18,7 +18,7 @@ def widget_names(node_class):
         ):
             yield name
             if options.get("image_upload") or options.get("control_after_generate"):
-                yield None  # the upload button takes a place, and what happens to a seed after a run
+                yield None  # the upload button, or what happens to a seed after a run, takes a place
 
 
 def to_api(workflow, classes):

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 import make_icon
 from comfyui_host import CHECKOUT, find_comfyui
 from comfyui_server import Server, make_base, write_photographs
-from make_thumbnails import WORKFLOWS, saved_picture
+from make_thumbnails import WORKFLOWS, last_saved, shown
 
 SIZE = (1260, 540)  # pixels
 MARGIN = 56
@@ -39,7 +39,7 @@ def main() -> int:
             if run.outcome != "execution_success":
                 print(f"error: {run.outcome}: {json.dumps(run.detail)[:1000]}")
                 return 1
-            result = saved_picture(server, prompt, run)
+            result = shown(server, run, last_saved(prompt))
         with Image.open(base / "input" / prompt["1"]["inputs"]["image"]) as picture:
             source = picture.convert("RGB")
     path = CHECKOUT / "docs" / "banner.jpg"

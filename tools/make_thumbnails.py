@@ -2,8 +2,8 @@
 
 `make_thumbnails.py` makes all of them, `make_thumbnails.py frame_cut_object` those that it names; `--into FOLDER` leaves
 workflows/ as it is. Model files are looked for in ComfyUI's models folder, or in the one that `--models` names; a workflow
-whose files are not there is left out with a word. A thumbnail shows the picture that the workflow saves last; that of
-paint_by_example shows, without its file, what goes into the model: the target with the region, and the exemplar.
+whose files are not there is left out with a word. A thumbnail shows the picture that the workflow saves last; those of
+paint_by_example and seam_inpainting show, without their files, what goes into the model.
 """
 
 import argparse
@@ -28,10 +28,12 @@ LOADERS = {
     "DeepBlend_LoadSAM": "model",
     "UpscaleModelLoader": "model_name",
     "DeepBlend_LoadPaintByExample": "model",
+    "CheckpointLoaderSimple": "ckpt_name",
 }
 MODEL_FOLDERS = ("grounding-dino", "bert-base-uncased", "sams", "upscale_models", "checkpoints", "diffusers")
-# Of workflows that show something without their file, the previews by title: target, region, exemplar.
-WITHOUT_FILE = {"paint_by_example": ("Target", "Region", "Exemplar")}
+# Of workflows that show something without their file, the previews by title.
+PAINTING = "paint_by_example"
+WITHOUT_FILE = {PAINTING: ("Target", "Region", "Exemplar"), "seam_inpainting": ("What is repainted",)}
 INSET, FRAME = 132, 4  # pixels, of the exemplar in the corner
 
 
@@ -64,8 +66,8 @@ def main() -> int:
                 if missing and name not in WITHOUT_FILE:
                     print(f"{name}: left out, {', '.join(missing)} is not there", flush=True)
                     continue
+                to_show = nodes_to_show(prompt, *WITHOUT_FILE[name]) if missing else [last_saved(prompt)]
                 if missing:
-                    to_show = nodes_to_show(prompt, *WITHOUT_FILE[name])
                     prompt = leading_to(prompt, *to_show)
                 run = server.run(prompt)
                 if run.outcome != "execution_success":
@@ -73,10 +75,8 @@ def main() -> int:
                     failed.append(name)
                     continue
                 path = options.into / f"{name}.jpg"
-                if missing:
-                    picture = before_painting(*(shown(server, run, node) for node in to_show))
-                else:
-                    picture = thumbnail(saved_picture(server, prompt, run))
+                pictures = [shown(server, run, node) for node in to_show]
+                picture = before_painting(*pictures) if missing and name == PAINTING else thumbnail(pictures[-1])
                 picture.save(path, quality=QUALITY)
                 note = f", without {', '.join(missing)}" if missing else ""
                 print(f"{name}: {path}, {run.seconds:.1f} s{note}", flush=True)
@@ -98,9 +98,9 @@ def missing_files(prompt: dict, models: Path) -> list[str]:
     return [name for name in named if name not in have]
 
 
-def saved_picture(server, prompt: dict, run) -> Image.Image:
-    """What the last Save Image of a workflow wrote, of a batch the last frame."""
-    return shown(server, run, [number for number, entry in prompt.items() if entry["class_type"] == "SaveImage"][-1])
+def last_saved(prompt: dict) -> str:
+    """The last Save Image of a workflow."""
+    return [number for number, entry in prompt.items() if entry["class_type"] == "SaveImage"][-1]
 
 
 def shown(server, run, node: str) -> Image.Image:

@@ -22,6 +22,7 @@ MODEL_FILES = (
     "sams/sam_vit_b_01ec64.pth",
     "upscale_models/PANx2_DF2K.pth",
     "checkpoints/paint_by_example.ckpt",
+    "checkpoints/v1-5-pruned-emaonly-fp16.safetensors",
 )
 ARTEFACTS = Path(__file__).resolve().parents[2] / "output" / "browser"
 

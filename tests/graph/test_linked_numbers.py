@@ -14,6 +14,7 @@ INPUTS = {
     "DeepBlend_PoissonBlend": {"object": IMAGE, "mask": MASK, "target": IMAGE},
     "DeepBlend_GaussianPoisson": {"object": IMAGE, "mask": MASK, "target": IMAGE},
     "DeepBlend_Multiband": {"object": IMAGE, "mask": MASK, "target": IMAGE},
+    "DeepBlend_CropObject": {"image": IMAGE, "mask": MASK},
 }
 
 
@@ -27,6 +28,8 @@ INPUTS = {
         ("DeepBlend_PoissonBlend", "color_fidelity", -2.0, "color_fidelity is -2.0; numbers from 0.0 to 400.0"),
         ("DeepBlend_GaussianPoisson", "color_weight", 0.0, "color_weight is 0.0; numbers from 0.1 to 10.0"),
         ("DeepBlend_Multiband", "levels", 13, "levels is 13; numbers from 0 to 12 are accepted"),
+        ("DeepBlend_CropObject", "context", 0.5, "context is 0.5; numbers from 1.0 to 10.0 are accepted"),
+        ("DeepBlend_CropObject", "width", 0, "width is 0; numbers from 64 to 4096 are accepted"),
     ],
 )
 def test_out_of_range_gets_a_sentence(host, linked, node, name, value, sentence):

@@ -9,6 +9,7 @@ import skimage.data
 import torch
 from PIL import Image
 
+from tiny_diffusion import small
 from workflow_files import load, to_api
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
@@ -17,14 +18,15 @@ NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
 
 @pytest.fixture
 def random_networks(host):
-    """Networks that find nothing, a PAN that sharpens and a diffusion model that paints noise, under the names of the
-    published ones, for the workflows that need files."""
+    """Networks that find nothing, a PAN that sharpens and diffusion models that paint noise, under the names of the
+    published ones or of the tests, for the workflows that need files."""
     import folder_paths
 
     from grounding_dino_networks import tiny_vocabulary, tiny_weights
     from paint_by_example_networks import checkpoint_with_quick_vae
     from pan_networks import fitted_weights
     from sam_networks import tiny_sam_weights
+    from tiny_diffusion import put_checkpoint
 
     models = Path(folder_paths.models_dir)
     for name in ("grounding-dino", "sams", "upscale_models", "checkpoints"):
@@ -38,21 +40,20 @@ def random_networks(host):
     torch.save(fitted_weights(2), pan)
     painter = models / "checkpoints" / "paint_by_example.ckpt"
     torch.save(checkpoint_with_quick_vae(), painter)
+    checkpoint = put_checkpoint()
     yield
-    for path in (detector, vocabulary, segmenter, pan, painter):
+    for path in (detector, vocabulary, segmenter, pan, painter, checkpoint):
         path.unlink()
 
 
 def shortened(prompt, iterations=3):
-    """The same graph with few iterations of deep blending, which take about a second each, and one step of sampling."""
+    """The same graph with few iterations of deep blending, which take about a second each, with a small diffusion model and
+    few steps of sampling."""
     for entry in prompt.values():
-        if entry["class_type"] == "KSampler":
-            assert entry["inputs"]["steps"] > 1
-            entry["inputs"]["steps"] = 1
         if entry["class_type"] in ("DeepBlend_Stage1", "DeepBlend_Stage2"):
             assert entry["inputs"]["iterations"] > iterations
             entry["inputs"]["iterations"] = iterations
-    return prompt
+    return small(prompt)
 
 
 def test_every_workflow_has_its_twin_and_a_thumbnail():

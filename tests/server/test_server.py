@@ -198,6 +198,23 @@ CONTRACT = {
         },
         {"image": "IMAGE", "losses": "DEEPBLEND_LOSSES"},
     ),
+    "DeepBlend_CropObject": (
+        {
+            "image": IMAGE,
+            "mask": MASK,
+            "width": ("INT", {**number(512, 64, 4096), "step": 64}),
+            "height": ("INT", {**number(512, 64, 4096), "step": 64}),
+            "context": ("FLOAT", number(1.5, 1.0, 10.0)),
+            "resize": ("COMBO", choice("enlarge and reduce", "reduce only", "never")),
+        },
+        {},
+        {"image": "IMAGE", "mask": "MASK", "bboxes": "BOUNDING_BOX"},
+    ),
+    "DeepBlend_StitchObject": (
+        {"image": IMAGE, "bboxes": BOXES, "target": IMAGE, "mask": MASK},
+        {},
+        {"image": "IMAGE"},
+    ),
     "DeepBlend_CompareImages": (
         {"image": IMAGE, "reference": IMAGE},
         {"mask": MASK},
@@ -269,6 +286,7 @@ def test_every_node_explains_itself(object_info, node):
         "paper_recipe",
         "poisson_transfer",
         "refine_with_pan",
+        "seam_inpainting",
         "text_to_object_transfer",
     ],
 )
