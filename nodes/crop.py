@@ -180,7 +180,7 @@ class StitchObject(io.ComfyNode):
                     "and the picture are mixed.",
                 ),
             ],
-            outputs=[io.Image.Output("image")],
+            outputs=[io.Image.Output("image", tooltip="The target with the edited crop under the mask.")],
         )
 
     @classmethod
