@@ -29,6 +29,7 @@ class Distribution(NamedTuple):
 
 def measure_distribution(values: Tensor) -> Distribution:
     """Of features, `[N, n]`: n values of every channel."""
+    values = _where_doubles_are(values)
     if values.device.type == "cpu":  # NumPy's sort is vectorised, torch's is not
         values = _copy(values)
         values.numpy().sort(1)
@@ -48,7 +49,8 @@ def match_histogram(features: Tensor, weights: Tensor, target: Distribution) -> 
     features: `[1, N, H, W]`; weights: `[1, 1, H, W]`, how much each position counts. Values without weight, or with a trace
     of it only, stay as they are. The result is in single precision if the features are in less.
     """
-    weights = weights.flatten().double()
+    device = features.device
+    features, weights = _where_doubles_are(features), _where_doubles_are(weights).flatten().double()
     (chosen,) = (weights > TRACE * weights.max()).nonzero(as_tuple=True)
     result = _copy(features.detach()[0].flatten(1))
     if len(chosen):
@@ -56,7 +58,12 @@ def match_histogram(features: Tensor, weights: Tensor, target: Distribution) -> 
         for first in range(0, len(result), step):
             part = target._replace(sums=target.sums[first * target.count :])
             _match(result[first : first + step], chosen, weights, part)
-    return result.view_as(features)
+    return result.view_as(features).to(device)
+
+
+def _where_doubles_are(values: Tensor) -> Tensor:
+    """On the CPU what lies on Apple's Metal, which has single precision only."""
+    return values.cpu() if values.device.type == "mps" else values
 
 
 def _copy(values: Tensor) -> Tensor:

@@ -163,7 +163,7 @@ def scene_correlation(source: Tensor, target: Tensor, distance: Tensor, real: Te
         limit = OUTLIER * differences.abs().median()
         return differences.clamp(-limit, limit)
 
-    a, b = (detail(lightness).double() for lightness in (source, target))
+    a, b = (detail(lightness).cpu().double() for lightness in (source, target))  # Apple's Metal has no doubles
     a, b = a - a.mean(), b - b.mean()
     norm = float(a.norm() * b.norm())
     return float(a @ b) / norm if norm > 0 else 0.0
