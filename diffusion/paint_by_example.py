@@ -66,7 +66,8 @@ def parts_of_checkpoint(weights: Mapping[str, Tensor]) -> Parts:
             f"it is a Stable Diffusion checkpoint but not one of Paint by Example: learnable_vector is missing; {ACCEPTED}"
         )
     mapper = _mapper(weights, "cond_stage_model.mapper.resblocks.", _CHECKPOINT_BLOCK, "cond_stage_model.final_ln.")
-    values = {name: value.chunk(3)[2] for name, value in mapper.items() if ".value." in name}
+    # Queries, keys and values are one tensor there. Cloned, since ComfyUI may read tensors again from their place in a file.
+    values = {name: value.chunk(3)[2].clone() for name, value in mapper.items() if ".value." in name}
     return _checked(
         diffusion,
         _below("cond_stage_model.transformer.", weights),

@@ -101,7 +101,9 @@ def on_compute_device(patcher: comfy.model_patcher.ModelPatcher, working_bytes: 
         return patcher.model.to(patcher.load_device)
 
 
-def diffusion_model(weights: dict[str, Tensor], beside_latent: tuple[str, ...]) -> comfy.model_patcher.ModelPatcher:
+def diffusion_model(
+    weights: dict[str, Tensor], beside_latent: tuple[str, ...], disable_dynamic: bool = False
+) -> comfy.model_patcher.ModelPatcher:
     """MODEL value of an inpainting model of Stable Diffusion 1, under its original names or those of diffusers.
 
     beside_latent: what the model reads after the latent, in that order, in ComfyUI's words: "mask", "mask_inverted",
@@ -111,7 +113,7 @@ def diffusion_model(weights: dict[str, Tensor], beside_latent: tuple[str, ...]) 
         ValueError: if ComfyUI does not know the model, or weights are missing.
     """
     names = set(weights)
-    patcher = comfy.sd.load_diffusion_model_state_dict(dict(weights))
+    patcher = comfy.sd.load_diffusion_model_state_dict(dict(weights), disable_dynamic=disable_dynamic)
     if patcher is None:
         raise ValueError("ComfyUI does not know its diffusion model")
     model = patcher.model

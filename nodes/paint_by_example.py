@@ -67,13 +67,17 @@ class LoadPaintByExample(io.ComfyNode):
     def execute(cls, model) -> io.NodeOutput:
         path = find_or_fetch(FOLDERS, model, download=False)
         try:
-            parts = _parts_in_folder(path) if path.is_dir() else parts_of_checkpoint(read_weights(path))
-            encoder = _encoder(parts)
-            outputs = diffusion_model(parts.diffusion, BESIDE_LATENT), encoder, autoencoder(parts.autoencoder)
+            parts = _parts(path)
+            network = _exemplar_network(parts)
+            patcher, vae = diffusion_model(parts.diffusion, BESIDE_LATENT), autoencoder(parts.autoencoder)
         except ValueError as error:
             raise ValueError(f"model {model!r}: {error}") from error
-        encoder["config"] = {"name": model}
-        return io.NodeOutput(*outputs)
+        # With these ComfyUI loads the weights anew for nodes that compile them or put them onto another device.
+        patcher.cached_patcher_init = (_reloaded_model, (path,))
+        vae.patcher.cached_patcher_init = (_reloaded_vae, (path,))
+        unconditional = parts.unconditional.float().clone()
+        encoder = {"clip_vision": network, "unconditional": unconditional, "config": {"name": model}}
+        return io.NodeOutput(patcher, encoder, vae)
 
 
 class PaintByExample(io.ComfyNode):
@@ -143,10 +147,11 @@ def _on_white(picture):
     return picture[:3] * alpha + (1 - alpha)
 
 
-def _parts_in_folder(folder: Path) -> Parts:
-    """The parts of a folder for diffusers; its other sub-folders are not needed."""
+def _parts(path: Path) -> Parts:
+    if not path.is_dir():
+        return parts_of_checkpoint(read_weights(path))
     weights = [
-        read_weights(_first_file(folder, part, names))
+        read_weights(_first_file(path, part, names))
         for part, names in (("unet", NETWORK_FILES), ("image_encoder", ENCODER_FILES), ("vae", NETWORK_FILES))
     ]
     return parts_of_folder(*weights)
@@ -159,10 +164,19 @@ def _first_file(folder, part, names):
     raise ValueError(f"it has no {part}/{names[0]}, and no file in its place as .fp16 or .bin; {ACCEPTED}")
 
 
-def _encoder(parts: Parts) -> dict:
-    """DEEPBLEND_EXEMPLAR value, but for the name."""
+def _exemplar_network(parts: Parts):
+    """ComfyUI's CLIP vision with the mapper at its end."""
     network = clip_vision(vision_configuration(parts.vision), partial(ExemplarMapper, **mapper_sizes(parts.mapper)))
     weights = parts.vision | {f"visual_projection.{name}": value for name, value in parts.mapper.items()}
     require_weights(network.model.state_dict(), weights)
     network.load_sd(weights)
-    return {"clip_vision": network, "unconditional": parts.unconditional}
+    return network
+
+
+def _reloaded_model(path: Path, disable_dynamic: bool = False):
+    return diffusion_model(_parts(path).diffusion, BESIDE_LATENT, disable_dynamic)
+
+
+def _reloaded_vae(path: Path, disable_dynamic: bool = False):
+    # ComfyUI's class for VAEs has no such choice, and its own loader leaves it aside too.
+    return autoencoder(_parts(path).autoencoder).patcher

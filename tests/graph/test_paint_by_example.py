@@ -1,6 +1,6 @@
 """Paint by Example in the real ComfyUI, beside diffusers' pipeline with the same weights."""
 
-import pickle
+import os
 import shutil
 import sys
 import types
@@ -284,6 +284,15 @@ def test_other_inpainting_models_keep_their_order(loaded, files):
     )
 
 
+def test_comfyui_can_load_the_model_anew_for_another_device(loaded, files):
+    for patcher in (loaded["model"], loaded["vae"].patcher):
+        anew = patcher.deepclone_multigpu(torch.device("cpu"))
+        assert anew.model is not patcher.model
+        weights = patcher.model.state_dict()
+        assert all(torch.equal(value, weights[name]) for name, value in anew.model.state_dict().items())
+    assert loaded["model"].deepclone_multigpu().model.concat_keys == ("masked_image", "mask_inverted")
+
+
 def test_everything_is_under_comfyui_memory_management(host, loaded):
     import comfy.model_management
 
@@ -312,8 +321,12 @@ def test_what_lightning_left_in_the_authors_file_does_no_harm(host, files, linke
 
 
 class Executes:
+    """Makes a folder when it is unpickled."""
+
+    FOLDER = Path(__file__).with_name("executed")
+
     def __reduce__(self):
-        return Path.touch, (Path(__file__).with_name("executed"),)
+        return os.mkdir, (str(self.FOLDER),)
 
 
 def test_files_that_are_not_the_model_are_refused_with_a_sentence(host, files, narrow_unet):
@@ -337,8 +350,8 @@ def test_files_that_are_not_the_model_are_refused_with_a_sentence(host, files, n
     anew = files.checkpoint.with_name("anew.safetensors")
     save_file({"a": torch.zeros(1000)}, anew)
     assert refusal(anew.read_bytes()[:-100], "anew.safetensors").startswith("it cannot be read as a file of weights (")
-    assert refusal(pickle.dumps(Executes())).startswith("it cannot be read as a file of weights (")
-    assert not Path(__file__).with_name("executed").exists()
+    assert refusal({"a": Executes()}).startswith("it cannot be read as a file of weights (")
+    assert not Executes.FOLDER.exists()
     assert refusal({"a": torch.zeros(1)}) == f"there is no diffusion model with the authors' names in it; {ACCEPTED}"
     weights = dict(files.weights)
     for lost, sentence in (
@@ -375,6 +388,13 @@ def test_folders_that_are_not_whole_are_refused_with_a_sentence(host, files):
 def test_the_list_has_files_and_folders_each_once(host, files):
     options = host.nodes.NODE_CLASS_MAPPINGS[LOADER].INPUT_TYPES()["required"]["model"][1]["options"]
     assert [name for name in options if "tiny" in name or "unet" in name] == [CHECKPOINT, FOLDER]
+
+
+def test_a_file_below_the_folder_that_changes_has_it_loaded_anew(host, files):
+    node = host.nodes.NODE_CLASS_MAPPINGS[LOADER]
+    before = node.fingerprint_inputs(model=FOLDER)
+    os.utime(files.folder / "vae" / "diffusion_pytorch_model.safetensors", (1, 1))
+    assert node.fingerprint_inputs(model=FOLDER) != before
 
 
 def test_official_sizes_are_known_to_comfyui():
