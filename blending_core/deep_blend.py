@@ -4,6 +4,7 @@ Zhang, Wen and Shi 2020, "Deep Image Blending". Stage 1 minimises gradient, cont
 refines the style and holds the content of stage 1's picture (algorithm 2), with the saturation loss of Xue et al. 2023.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -24,6 +25,7 @@ from .region import Region, spanned_region
 from .saturation import SaturationLoss, SaturationSettings
 from .spectral_hessian import SpectralHessian
 from .target_statistics import target_statistics
+from .warm_start import WarmStart, change_of
 
 LEAST_SIDE = 16  # pixels; smaller pictures have no deep features and are continued by their border
 
@@ -75,6 +77,29 @@ def deep_blend(
     first. With bfloat16 the last are those of the point found, not rounded. Deterministic. To be called with gradients
     enabled and outside of inference mode.
     """
+    image, history, _ = deep_blend_frame(reference, mask, target, start, model, settings, on_step, blended=blended)
+    return image, history
+
+
+def deep_blend_frame(
+    reference: Tensor,
+    mask: Tensor,
+    target: Tensor,
+    start: Tensor,
+    model: FeatureModel,
+    settings: Settings,
+    on_step: OnStep | None = None,
+    *,
+    blended: bool | None = None,
+    before: WarmStart | None = None,
+) -> tuple[Tensor, History, WarmStart]:
+    """`deep_blend` for a frame of a video, which begins with what the frame before was changed by.
+
+    before: what the last call for the frame before gave; None for the first. The loss of the start is evaluated with and
+    without that change, and the lower one is where it begins: so a cut begins anew. Where the change alone lowers the loss
+    nearly as far as it came in the frame that began anew, nothing is optimised, and the change stays as it is. Returns
+    also what the next frame begins with.
+    """
     size = target.shape[-2:]
     padding = (0, max(LEAST_SIDE - size[1], 0), 0, max(LEAST_SIDE - size[0], 0))
     if any(padding):
@@ -103,7 +128,22 @@ def deep_blend(
         record(image, terms)
         return history["total"][-1], gradient
 
-    values = minimize(evaluate, problem.start, settings.evaluations - rounds, problem.hessian())
+    values, evaluations, known, enough = problem.start, settings.evaluations - rounds, None, -math.inf
+    if before is not None and evaluations > 2:
+        changed = problem.values_of(before.added_to(problem.picture_of(values), problem.inside))
+        known, of_changed = evaluate(values), evaluate(changed)
+        evaluations -= 1
+        if of_changed[0] < known[0]:
+            enough = before.enough_from(known[0])
+            values, known = changed, of_changed
+    left = before
+    if known is None or known[0] > enough:
+        values = minimize(evaluate, values, evaluations, problem.hessian(), known, enough)
+        first, best = history["total"][0], min(history["total"])
+        share = before.share if best <= enough else best / (first or 1.0)
+        left = WarmStart(
+            change_of(problem.picture_of(problem.start), problem.picture_of(values), problem.inside), share
+        )
     if rounds:
         with torch.no_grad():
             record(*losses_of(values, rounding=False))
@@ -112,7 +152,7 @@ def deep_blend(
         pixels = _give_back_chroma(pixels, problem.own_color, settings.keep_color)
     result = target.clone()
     result[(..., *problem.part)] = composite(pixels, *problem.mask_and_target)
-    return result[..., : size[0], : size[1]], history
+    return result[..., : size[0], : size[1]], history, left
 
 
 def working_bytes(mask: Tensor, target: Tensor, model: FeatureModel, settings: Settings) -> int:
@@ -162,7 +202,7 @@ class Problem:
         # The weight that `composite` gives the object's colour; over an opaque target it is the mask.
         self.mixing = self.mask / (self.mask + (1 - self.mask) * cut(visible)).clamp_min(torch.finfo(mask.dtype).tiny)
         unmixed_start = self._unmixed(cut(start))
-        self.start = self._values_of(unmixed_start)
+        self.start = self.values_of(unmixed_start)
         if blended is None:
             blended = _equals_around(reference, color, inside)
         self.own_color = self._unmixed(cut(reference)) if blended else cut(reference)
@@ -252,9 +292,9 @@ class Problem:
         def stiff_product(change):
             image = self.mixing * torch.zeros_like(self.color).masked_scatter(self.inside, change)
             image = self.mixing * laplacian(share * laplacian(image))
-            return factor * self._values_of(image)
+            return factor * self.values_of(image)
 
-        effect = self._values_of(self.mixing.expand_as(self.color))
+        effect = self.values_of(self.mixing.expand_as(self.color))
         # The squared Laplacian, as strong as it is on average where it counts.
         return SpectralHessian(self.inside, effect, factor * float(share.square().sum()), stiff_product)
 
@@ -276,7 +316,7 @@ class Problem:
         mixing = self.mixing.where(self.inside, torch.ones_like(self.mixing))
         return (self.color + (image - self.color) / mixing).clamp(0, 1)
 
-    def _values_of(self, pixels: Tensor) -> Tensor:
+    def values_of(self, pixels: Tensor) -> Tensor:
         return pixels[self.inside.expand_as(pixels)]
 
 

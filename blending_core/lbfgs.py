@@ -4,6 +4,7 @@ The algorithm corrects an estimate of the Hessian by the last steps and how the 
 with, and how well that fits, decides how few evaluations are needed.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -31,17 +32,25 @@ class HessianEstimate(Protocol):
         """The estimate's inverse, symmetric and positive definite, times a vector."""
 
 
-def minimize(evaluate: Evaluate, start: Tensor, evaluations: int, hessian: HessianEstimate) -> Tensor:
+def minimize(
+    evaluate: Evaluate,
+    start: Tensor,
+    evaluations: int,
+    hessian: HessianEstimate,
+    known: tuple[float, Tensor] | None = None,
+    enough: float = -math.inf,
+) -> Tensor:
     """The best point found in the box 0..1, never worse than the start, which lies in it.
 
     evaluate: gives a point's value and its gradient; it may raise to stop. start: any shape. evaluations: the most that are
-    made; fewer are, when further progress is small.
+    made; fewer are, when further progress is small. known: what evaluate gave for the start, if that has been asked; it
+    counts as one of the evaluations. enough: a value that is low enough to stop at.
     """
     point = start
-    value, gradient = evaluate(point)
+    value, gradient = known or evaluate(point)
     pairs: deque[Pair] = deque(maxlen=HISTORY)
     values = [value]
-    while len(values) < evaluations and not _has_settled(values):
+    while len(values) < evaluations and value > enough and not _has_settled(values):
         direction = _direction(point, gradient, pairs, hessian)
         slope = float(_dot(direction, gradient))
         if not slope < 0 and pairs:

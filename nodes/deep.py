@@ -1,17 +1,25 @@
 """Blending by optimisation: feature models, both stages of deep blending, and the saturation loss."""
 
 import logging
+from typing import NamedTuple
 
 import torch
 from comfy_api.latest import io
 
 from ..blending_core import auto_blend
-from ..blending_core.deep_blend import STATISTICS_OF_OBJECT, STATISTICS_OF_PICTURE, Settings, deep_blend, working_bytes
+from ..blending_core.deep_blend import (
+    STATISTICS_OF_OBJECT,
+    STATISTICS_OF_PICTURE,
+    Settings,
+    deep_blend_frame,
+    working_bytes,
+)
 from ..blending_core.opponent_edge_bank import OpponentEdgeBank
 from ..blending_core.recipes import PAINTING, PHOTOGRAPH, PUBLISHED_LOOK, RECIPES
 from ..blending_core.region import spanned_region
 from ..blending_core.saturation import OBJECT, PAPER, RELATIVE, SEAM, SaturationSettings
 from ..blending_core.vgg import VGG
+from ..blending_core.warm_start import WarmStart
 from ..segmentation.checkpoints import PERCEPTUAL
 from .blend import WORKING_COPIES
 from .host import (
@@ -119,13 +127,24 @@ class DeepBlendStage1(io.ComfyNode):
                 ),
                 _features_input(),
                 precision_input(),
+                _video_input(),
             ],
             outputs=[blended_output(), _losses_output()],
         )
 
     @classmethod
     def execute(
-        cls, object, mask, target, recipe, iterations, start=None, features=None, precision=AUTO, **settings
+        cls,
+        object,
+        mask,
+        target,
+        recipe,
+        iterations,
+        start=None,
+        features=None,
+        precision=AUTO,
+        video=False,
+        **settings,
     ) -> io.NodeOutput:
         require_choices(cls, recipe=recipe, statistics=settings["statistics"], precision=precision)
         require_numbers_in_range(cls, iterations=iterations, **_numbers(settings))
@@ -137,6 +156,7 @@ class DeepBlendStage1(io.ComfyNode):
             features,
             _settings(base.stage_1, base.keep_color_1, iterations, **settings),
             precision,
+            video,
             reference="object",
         )
 
@@ -220,13 +240,24 @@ class DeepBlendStage2(io.ComfyNode):
                 _features_input(),
                 Saturation.Input("saturation", optional=True, tooltip="From the Saturation Loss node. Not wired: off."),
                 precision_input(),
+                _video_input(),
             ],
             outputs=[blended_output(), _losses_output()],
         )
 
     @classmethod
     def execute(
-        cls, image, mask, target, recipe, iterations, features=None, saturation=None, precision=AUTO, **settings
+        cls,
+        image,
+        mask,
+        target,
+        recipe,
+        iterations,
+        features=None,
+        saturation=None,
+        precision=AUTO,
+        video=False,
+        **settings,
     ) -> io.NodeOutput:
         require_choices(cls, recipe=recipe, statistics=settings["statistics"], precision=precision)
         require_numbers_in_range(cls, iterations=iterations, **_numbers(settings))
@@ -237,7 +268,7 @@ class DeepBlendStage2(io.ComfyNode):
             weights=settings.weights._replace(saturation=weight), saturation=saturation or SaturationSettings()
         )
         batch = read_placed_object(mask, target, image=image)
-        return _run("Deep Blend Stage 2", batch, features, settings, precision, reference="image")
+        return _run("Deep Blend Stage 2", batch, features, settings, precision, video, reference="image")
 
 
 def _mask_input() -> io.Input:
@@ -312,6 +343,17 @@ def _features_input() -> io.Input:
     )
 
 
+def _video_input() -> io.Input:
+    return io.Boolean.Input(
+        "video",
+        default=False,
+        optional=True,
+        tooltip="Switch on when the batch is a video: a frame takes over what was changed in the frame before, moved with the "
+        "object, and is optimised further only where that no longer fits. The object does not flicker, and most frames "
+        "are quick. Off, every frame is optimised by itself.",
+    )
+
+
 def _losses_output() -> io.Output:
     return Losses.Output("losses", tooltip="The loss terms of every evaluation, for Plot Losses.")
 
@@ -331,11 +373,12 @@ def _settings(weights, keep_color_of_recipe, iterations, keep_color, statistics,
     )
 
 
-def _run(name, batch, features, settings, precision, reference) -> io.NodeOutput:
-    """Optimise every sample of a batch; `reference` names the input whose content is kept."""
+def _run(name, batch, features, settings, precision, video, reference) -> io.NodeOutput:
+    """Optimise every sample of a batch, in a video with what the one before leaves; `reference` names the input whose content
+    is kept."""
     warn_of_empty_masks(name, batch)
     progress = Progress(settings.evaluations * len(batch))
-    images, losses = [], []
+    images, losses, left = [], [], _Left()
     # Gradients cannot flow through tensors that were made in inference mode.
     with torch.inference_mode(False), torch.enable_grad(), _same_results_every_time():
         features = _built_in() if features is None else features
@@ -345,8 +388,9 @@ def _run(name, batch, features, settings, precision, reference) -> io.NodeOutput
             sample = {key: value.clone() if value.is_inference() else value for key, value in sample.items()}
             image, history = sample["target"], {}
             if sample["mask"].any():
+                left = left if video else _Left()
                 frame = len(images), len(batch)
-                image, history = _optimise(sample, features, settings, reference, progress, frame)
+                image, history, left = _optimise(sample, features, settings, reference, left, progress, frame)
             images.append(output_image(image))
             losses.append({"name": name, "terms": history})
             if history:
@@ -370,7 +414,14 @@ def _same_results_every_time():
     return cudnn.flags(enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=cudnn.allow_tf32)
 
 
-def _optimise(sample, features, settings, reference, progress, frame):
+class _Left(NamedTuple):
+    """What a frame of a video leaves to the next: how Auto Blend set the object in, and what the optimisation changed."""
+
+    plan: auto_blend.Plan | None = None
+    warm_start: WarmStart | None = None
+
+
+def _optimise(sample, features, settings, reference, left, progress, frame):
     finished, frames = frame
     seen = {}
 
@@ -383,21 +434,24 @@ def _optimise(sample, features, settings, reference, progress, frame):
             preview = loss_preview(image, seen, [*heading, f"evaluation {step} of {total}"])
         progress(settings.evaluations * finished + step, preview)
 
-    mask, target = sample["mask"], sample["target"]
+    mask, target, plan = sample["mask"], sample["target"], left.plan
     if "start" in sample:
         start = sample["start"]
     elif reference == "object":
-        start = _seated(sample["object"], mask, target, lambda *_: progress(settings.evaluations * finished))
+        plan = plan or auto_blend.plan_seating(sample["object"], mask, target)
+        start = _seated(sample["object"], mask, target, plan, lambda *_: progress(settings.evaluations * finished))
     else:
         start = sample[reference]
     model = on_compute_device(features["patcher"], working_bytes(mask, target, features["patcher"].model, settings))
     blended = True if reference == "image" else None
-    return deep_blend(sample[reference], mask, target, start, model, settings, on_step, blended=blended)
+    image, history, warm_start = deep_blend_frame(
+        sample[reference], mask, target, start, model, settings, on_step, blended=blended, before=left.warm_start
+    )
+    return image, history, _Left(plan, warm_start)
 
 
-def _seated(object, mask, target, on_step):
+def _seated(object, mask, target, plan, on_step):
     """The object as Auto Blend sets it in."""
-    plan = auto_blend.plan_seating(object, mask, target)
     part = (slice(None), slice(None), *spanned_region(mask[0, 0] > 0, auto_blend.margin(mask)))
     make_room(WORKING_COPIES * target[part].numel() * 4)
     image = target.clone()

@@ -527,3 +527,58 @@ def test_of_a_graphics_card_comfyui_knows_whether_it_is_quick_with_bf16(host, mo
     )
     assert own_host.is_quick_with_bfloat16() == answer
     assert asked == [torch.device("cuda", 0)]
+
+
+def video_frames(count=4):
+    """One object over a still target."""
+    object_, target = smooth(60, 70), smooth(60, 70, seed=3)
+    mask = disk(60, 70)
+    return [image.expand(count, *image.shape[1:]).clone() for image in (object_, mask, target)]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_in_a_video_an_object_on_a_still_target_stands_still(host, number):
+    frames = video_frames()
+    settings = {"recipe": "painting", "iterations": 12}
+    images, losses = stage(host, number, *frames, video=True, **settings)
+    single, (alone,) = stage(host, number, *(frame[:1] for frame in frames), **settings)
+    assert torch.equal(images[:1], single), "the first frame begins as every picture does"
+    assert losses[0] == alone and len(alone["terms"]["total"]) > 5
+    assert [len(frame["terms"]["total"]) for frame in losses[1:]] == [2, 2, 2]
+    assert (single - frames[2][:1]).abs().max() > 0.1
+    assert (images[1:] - images[:-1]).abs().max() < 0.01 / 255
+    assert torch.equal(images[frames[1] == 0], frames[2][frames[1] == 0])
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_frame_of_a_video_without_the_object_is_the_target(host, number):
+    object_, mask, target = video_frames()
+    mask[1] = 0
+    settings = {"recipe": "painting", "iterations": 12, "video": True}
+    images, losses = stage(host, number, object_, mask, target, **settings)
+    assert torch.equal(images[1], target[1])
+    assert losses[1]["terms"] == {}
+    assert len(losses[2]["terms"]["total"]) == 2, "the next frame goes on from the one before it"
+    assert (images[2] - images[0]).abs().max() < 0.01 / 255
+    mask[0] = 0
+    images, losses = stage(host, number, object_, mask, target, **settings)
+    assert torch.equal(images[:2], target[:2])
+    assert len(losses[2]["terms"]["total"]) > 5
+    assert len(losses[3]["terms"]["total"]) == 2
+
+
+def test_in_a_video_without_a_start_the_first_frame_decides_how_the_object_is_set_in(host):
+    """Frames of which one is cut tightly and one loosely."""
+    ground = torch.full((80, 90, 3), 0.5) + 0.1 * (smooth(80, 90)[0] - 0.5)
+    inside = disk(80, 90, radius=0.2)
+    object_ = torch.where(inside[0, ..., None] > 0, torch.tensor([0.8, 0.2, 0.1]), ground)[None]
+    masks, target = torch.cat([inside, disk(80, 90, radius=0.35)]), smooth(80, 90, seed=4)
+    inputs = {"object": object_, "mask": masks, "target": target}
+    settings = {"iterations": 1, "keep_color": 0.0}
+    for mode, video in (("auto, first frame decides", True), ("auto", False)):
+        blended, _, report = host.run_node("DeepBlend_AutoBlend", **inputs, mode=mode)
+        alone, _ = stage(host, 1, object_, masks, target, video=video, **settings)
+        started, _ = stage(host, 1, object_, masks, target, start=blended, **settings)
+        assert torch.equal(alone, started)
+        modes = [line.split(":")[0] for line in report.split("\n")]
+        assert modes == (["tight", "tight"] if video else ["tight", "loose"])

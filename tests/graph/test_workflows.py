@@ -155,6 +155,51 @@ def test_workflow_with_frames_blends_each_of_them_in_one_way(host, photographs):
     assert len(mode.splitlines()) == 3 and len({line.split(":")[0] for line in mode.splitlines()}) == 1
 
 
+def test_workflow_with_a_moving_target_keeps_the_object_where_it_is_in_the_scene(host, photographs):
+    """The frames are views of one picture: laid over each other again, the object is the same in all."""
+    prompt = load(WORKFLOWS / "api" / "moving_target.json")
+    assert prompt["17"]["inputs"]["video"]
+    frames, mask, seated, refined, losses = host.run_graph(
+        prompt, ["27", 0], ["38", 0], ["12", 1], ["17", 0], ["17", 1]
+    )
+    assert frames.shape == refined.shape == (3, 280, 420, 3)
+    coffee = torch.from_numpy(skimage.data.coffee()).float() / 255
+    corners = ((120, 180), (108, 162), (96, 144))
+    for frame, (top, left) in zip(frames, corners, strict=True):
+        torch.testing.assert_close(frame, coffee[top : top + 280, left : left + 420])
+    assert torch.equal(refined[seated == 0], frames[seated == 0])
+
+    def laid_over(picture):
+        """What all frames show of the scene."""
+        return torch.stack(
+            [frame[120 - top :, 180 - left :][:256, :384] for frame, (top, left) in zip(picture, corners, strict=True)]
+        )
+
+    masks, pictures = laid_over(mask), laid_over(refined)
+    assert masks.sum((1, 2)).min() > 3000
+    torch.testing.assert_close(masks, masks[:1].expand_as(masks), atol=1e-4, rtol=0)
+    inside = laid_over(seated)[0] == 1
+    assert (pictures - pictures[0]).abs()[:, inside].max() <= 1 / 255
+    patch = pictures[0][inside].mean(0)
+    assert patch[2] > patch[0] + 10 / 255, "the patch is blue"
+    evaluations = [len(frame["terms"]["total"]) for frame in losses]
+    assert evaluations[0] > 8 and evaluations[1:] == [2, 2]
+
+
+def test_workflow_with_several_objects_leaves_the_first_one_alone(host, photographs):
+    prompt = load(WORKFLOWS / "api" / "several_objects.json")
+    first, first_mask, both, second_mask = host.run_graph(prompt, ["12", 0], ["12", 1], ["28", 0], ["28", 1])
+    coffee = torch.from_numpy(skimage.data.coffee()).float()[None] / 255
+    assert not ((first_mask > 0) & (second_mask > 0)).any()
+    for mask, area in ((first_mask, 5600), (second_mask, 3500)):
+        assert 0.8 * area < mask.sum() < 1.25 * area
+        colors = both[mask == 1].mean(0)
+        assert colors[2] > colors[0], "both patches are blue"
+    assert torch.equal(both[second_mask == 0], first[second_mask == 0])
+    untouched = (first_mask == 0) & (second_mask == 0)
+    assert torch.equal(both[untouched], coffee[untouched])
+
+
 def test_workflow_with_pan_changes_the_object_and_nothing_else(host, photographs, random_networks):
     prompt = load(WORKFLOWS / "api" / "refine_with_pan.json")
     blended, mask, enlarged, refined = host.run_graph(prompt, ["12", 0], ["12", 1], ["18", 0], ["19", 0])

@@ -27,6 +27,7 @@ def choice(*options):
 
 IMAGE, MASK, BOXES = ("IMAGE", {}), ("MASK", {}), ("BOUNDING_BOX", {"forceInput": True})
 PRECISION = ("COMBO", choice("auto", "fp32", "bf16"))
+VIDEO = ("BOOLEAN", {"default": False})
 POINTS = ("STRING", {"forceInput": True})
 # Saved workflows depend on these: ids, inputs in their order with defaults and ranges, [optional ones], outputs.
 CONTRACT = {
@@ -163,7 +164,7 @@ CONTRACT = {
             "keep_color": ("FLOAT", number(1.0, 0.0, 2.0)),
             "statistics": ("COMBO", choice("object", "picture")),
         },
-        {"start": IMAGE, "features": ("DEEPBLEND_FEATURES", {}), "precision": PRECISION},
+        {"start": IMAGE, "features": ("DEEPBLEND_FEATURES", {}), "precision": PRECISION, "video": VIDEO},
         {"image": "IMAGE", "losses": "DEEPBLEND_LOSSES"},
     ),
     "DeepBlend_SaturationLoss": (
@@ -195,6 +196,7 @@ CONTRACT = {
             "features": ("DEEPBLEND_FEATURES", {}),
             "saturation": ("DEEPBLEND_SATURATION", {}),
             "precision": PRECISION,
+            "video": VIDEO,
         },
         {"image": "IMAGE", "losses": "DEEPBLEND_LOSSES"},
     ),

@@ -291,3 +291,26 @@ def test_an_exception_passes_through_and_the_start_is_not_written_to():
     with pytest.raises(CancelledError):
         minimize(evaluate, start, 100)
     assert len(calls) == 4 and torch.equal(start, before)
+
+
+def test_stops_at_a_value_that_is_enough():
+    function, _ = problem(1, 0.4)
+    whole, some = Counted(function), Counted(function)
+    minimize(whole, start_of((3, 4, 5)), 40)
+    enough = (whole.values[0] + min(whole.values)) / 2
+    found = lbfgs.minimize(some, start_of((3, 4, 5)), 40, Scale(), enough=enough)
+    assert len(some.values) < len(whole.values)
+    assert some.value_of(found) <= enough < min(some.values[:-1])
+    at_once = Counted(function)
+    assert torch.equal(lbfgs.minimize(at_once, found, 40, Scale(), enough=enough), found)
+    assert len(at_once.values) == 1
+
+
+def test_what_is_known_of_the_start_is_not_asked_again():
+    function, _ = problem(1, 0.4)
+    start = start_of((3, 4, 5))
+    asked, spared = Counted(function), Counted(function)
+    found = lbfgs.minimize(asked, start, 12, Scale())
+    known = Counted(function)(start)
+    assert torch.equal(lbfgs.minimize(spared, start, 12, Scale(), known=known), found)
+    assert spared.values == asked.values[1:]
