@@ -56,7 +56,7 @@ def server(browser, comfyui, tmp_path_factory):
     write_photographs(base / "input")
     write_pictures(base / "input")
     for path in MODEL_FILES:  # only their names matter here
-        (base / "models" / path).parent.mkdir(parents=True)
+        (base / "models" / path).parent.mkdir(parents=True, exist_ok=True)
         (base / "models" / path).touch()
     settings = base / "user" / "default" / "comfy.settings.json"
     settings.parent.mkdir(parents=True)

@@ -46,7 +46,7 @@ def test_crop_in_its_own_size_is_what_comfyui_crops(host):
 
 
 def test_frames_have_one_size_and_a_box_of_their_own(host):
-    places = [(0, 0, 30, 40), (250, 180, 60, 40), (380, 290, 20, 10)]
+    places = [(0, 0, 30, 20), (250, 180, 60, 40), (380, 290, 20, 10)]
     masks = torch.cat([rectangle(*place) for place in places])
     frames = random_picture(HEIGHT, WIDTH, batch=3)
     image, mask, boxes = host.run_node(CROP, image=frames, mask=masks, **ENLARGED)
@@ -83,7 +83,7 @@ def test_edited_crop_changes_the_pixels_under_the_mask_and_no_other(host, channe
     target = random_picture(HEIGHT, WIDTH, batch=2, channels=channels)
     masks = torch.cat([OBJECT, rectangle(370, 0, 30, 70) * 0.4])
     _, _, boxes = host.run_node(CROP, image=target, mask=masks, **ENLARGED)
-    edited = random_picture(128 * factor, 192 * factor, batch=2, seed=5)
+    edited = random_picture(128 * factor, 192 * factor, batch=2, channels=channels, seed=5)
     result = host.run_node(STITCH, image=edited, bboxes=boxes, target=target, mask=masks)
     assert result.shape == target.shape
     outside = masks == 0
@@ -93,10 +93,21 @@ def test_edited_crop_changes_the_pixels_under_the_mask_and_no_other(host, channe
         rows, columns = (
             slice(box[start], box[start] + box[length]) for start, length in (("y", "height"), ("x", "width"))
         )
-        back = resized(edited[index].numpy(), (box["height"], box["width"]))
+        back = resized(edited[index, ..., :3].numpy(), (box["height"], box["width"]))
+        assert masks[index, rows, columns].sum() == masks[index].sum(), "all of the object is in the crop"
         m = masks[index, rows, columns, None].numpy()
         wanted = m * back + (1 - m) * target[index, rows, columns, :3].numpy()
         assert np.abs(result[index, rows, columns, :3].numpy() - wanted).max() < 1e-5
+
+
+@pytest.mark.parametrize(("width", "height"), [(1024, 64), (64, 1024), (832, 1216)])
+def test_crop_of_any_shape_is_taken_back(host, width, height):
+    """A box in whole pixels has the shape of such a crop only roughly."""
+    image, _, boxes = host.run_node(CROP, image=PICTURE, mask=OBJECT, width=width, height=height, context=1.3)
+    assert image.shape == (1, height, width, 3)
+    result = host.run_node(STITCH, image=1 - image, bboxes=boxes, target=PICTURE, mask=OBJECT)
+    assert torch.equal(result[OBJECT == 0], PICTURE[OBJECT == 0])
+    assert (result[OBJECT == 1] - 1 + PICTURE[OBJECT == 1]).abs().mean() < 0.2, "noise is blurred but in its place"
 
 
 def test_several_edits_of_one_crop_give_several_pictures(host):
