@@ -14,7 +14,7 @@ WIDTH, HEIGHT = PREVIEW_SIZE, PREVIEW_SIZE * 3 // 4
 TEXT_SIZE, ROW, MARGIN = 18, 21, 8
 SWATCH, GAP = 12, 6
 LEAST_PLOT = 90
-WIDEST_VALUE = "8.88e-08"
+WIDEST_VALUE = "0.000888"
 
 
 def loss_preview(image: Tensor, terms: Terms, heading: list[str]) -> Tensor:

@@ -62,6 +62,7 @@ def test_compare_images_shows_both_pictures_with_nothing_wired_to_its_outputs(ed
     editor.show(node_id)
     editor.queue(node_id)
     assert pictures_shown(editor, node_id) == [[768, 279]]
+    editor.show(node_id)  # drawn again, the node has grown
     editor.keep("comparison")
 
 

@@ -100,7 +100,7 @@ def test_the_present_values_and_the_heading_are_written(loss_preview):
     def shown(heading="evaluation 12 of 30", last=0.5):
         values = terms("total", "content")
         values["content"][-1] = last
-        return bytes_of(loss_preview(torch.ones(1, 3, 300, 500), values, [heading]))[:, 330:]
+        return bytes_of(loss_preview(torch.ones(1, 3, 300, 500), values, [heading]))[:, 360:]
 
     assert not np.array_equal(shown(), shown(heading="evaluation 13 of 30"))
     assert not np.array_equal(shown(), shown(last=0.4))
@@ -125,10 +125,10 @@ def test_the_picture_is_not_changed_and_may_be_transparent_or_beyond_0_to_1(loss
 
 @pytest.fixture
 def previews(host, monkeypatch):
-    """What a node shows when a preview is due at every look, as (step, picture), and the headings."""
+    """What a node shows when a preview is due at every look, as (step, picture), the headings and the lengths of the curves."""
     import comfy.utils
 
-    look, seen = itertools.count(), SimpleNamespace(pictures=[], headings=[])
+    look, seen = itertools.count(), SimpleNamespace(pictures=[], headings=[], lengths=[])
     monkeypatch.setattr(module(host, "host"), "time", SimpleNamespace(monotonic=lambda: next(look)))
 
     def hook(value, total, preview, node_id=None):
@@ -139,6 +139,7 @@ def previews(host, monkeypatch):
 
     def recorded(image, terms, heading):
         seen.headings.append(heading)
+        seen.lengths.append(len(terms["total"]))
         return compose(image, terms, heading)
 
     monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", hook)
@@ -161,6 +162,7 @@ def test_stage_1_shows_composite_and_terms_of_every_frame(host, previews):
     assert frames == sorted(frames)
     assert previews.headings[0] == ["frame 1 of 2", "evaluation 1 of 4"]
     assert "evaluation 1 of 4" in previews.headings[frames.index("frame 2 of 2")]
+    assert previews.lengths == [int(heading[1].split()[1]) for heading in previews.headings]
     for _, shown in previews.pictures:
         assert {"gradient", "content", "style"} <= colors_in(shown)
         assert shown[:200].std() > 10
