@@ -319,9 +319,8 @@ def test_computed_values_are_known_after_a_run_and_have_no_handle(editor):
     assert widget.note() == "rotation: fixed by a link."
     assert widget.numbers().endswith("· 40°")
     before = widget.values()
-    tip = widget.handles(TARGET)["rotate"][0]
-    middle = widget.handles(TARGET)["center"]
-    widget.drag(tip, (middle[0] + 90, middle[1]))
+    handles = widget.handles(TARGET, rotation=40)
+    widget.drag(handles["rotate"][0], (handles["center"][0] - 90, handles["center"][1]))
     moved = widget.values()
     assert moved["rotation"] == before["rotation"]
     assert moved["x"] != before["x"], "where its handle would be, the object is dragged"
