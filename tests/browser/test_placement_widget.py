@@ -409,6 +409,19 @@ def test_frames_of_a_batch_one_after_the_other(editor):
         assert shift_that_fits_best(widget.drawn(TARGET), computed, (250, 160))[0] == (0, 0)
         widget.press("‹")
         editor.leave(widget)
+    editor.show(PLACE, size=[300, 560])
+    editor.keep("15_narrow")
+    *parts, root = widget.script(
+        """const box = (each) => Object.fromEntries(["left", "top", "right", "bottom"].map((side) =>
+            [side, each.getBoundingClientRect()[side]]));
+        return [...root.querySelector(".deepblend-place-bar").children, root].map(box);"""
+    )
+    for index, part in enumerate(parts):
+        assert part["left"] >= root["left"]
+        assert part["right"] <= root["right"]
+        assert part["bottom"] <= root["bottom"]
+        for other in parts[:index]:
+            assert part["left"] >= other["right"] or part["top"] >= other["bottom"], "nothing lies over another"
 
 
 def test_what_stays_in_front_is_outlined(editor):
