@@ -118,15 +118,15 @@ class PlaceObject(io.ComfyNode):
         make_room(WORKING_COPIES * 3 * 4 * max(source[0, ..., 0].numel(), target[0, ..., 0].numel()))
 
         progress = Progress(len(batch))
-        preview = None
+        view = None
         if is_seen(cls):
             numbers = {"x": x, "y": y, "scale": scale, "rotation": rotation}
-            preview = PlacementPreview(len(batch), numbers, flip)
+            view = PlacementPreview(len(batch), numbers, flip)
         objects, masks, composites, placed_boxes = [], [], [], []
         for sample, sample_boxes in zip(batch, boxes, strict=True):
             progress(len(objects))
-            if preview:
-                preview.add(len(objects), sample, sample_boxes)
+            if view:
+                view.add(len(objects), sample, sample_boxes)
             image, object_mask, label = _place_sample(sample, sample_boxes, x, y, scale, rotation, flip)
             pasted = composite(image, object_mask, sample["target"])
             around = mask_box(object_mask[0, 0])
@@ -135,12 +135,11 @@ class PlaceObject(io.ComfyNode):
             composites.append(output_image(pasted))
             placed_boxes.append([{**around._asdict(), **label}] if around else [])
             # In the editor the widget shows the picture already.
-            progress(len(objects), None if preview else pasted)
+            progress(len(objects), None if view else pasted)
         if not all(placed_boxes):
             logger.warning("Place Object: no object is to be seen in %s", some_of(placed_boxes))
-        return io.NodeOutput(
-            torch.cat(objects), torch.cat(masks), torch.cat(composites), placed_boxes, ui=preview and preview.ui()
-        )
+        preview = view.ui() if view else None
+        return io.NodeOutput(torch.cat(objects), torch.cat(masks), torch.cat(composites), placed_boxes, ui=preview)
 
 
 def _read_inputs(source, mask, target, occluder):

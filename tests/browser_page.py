@@ -193,8 +193,11 @@ class PlacementWidget:
         offset = (css_width - size[0] * scale) / 2, (css_height - size[1] * scale) / 2
         return [(left + (offset[0] + x * scale) * zoom, top + (offset[1] + y * scale) * zoom) for x, y in points]
 
-    def handles(self, size):
-        """Where the object's middle and its handles are on the screen: "center", and points of "scale" and "rotate"."""
+    def handles(self, size, **linked):
+        """Where the object's middle and its handles are on the screen: "center", and points of "scale" and "rotate".
+
+        The last two are where they would be, whether shown or not; `linked` are values that its own widgets do not hold.
+        """
         self.page.mouse.move(*self.to_screen(size, (size[0] / 2, size[1] / 2))[0])
         return self.script(
             """const { layOut } = await import("/extensions/ComfyUI-DeepBlend/place_object/layout.js");
@@ -202,6 +205,7 @@ class PlacementWidget:
             const zoom = rect.width / canvas.offsetWidth;
             const onScreen = ({ x, y }) => [rect.left + x * zoom, rect.top + y * zoom];
             const placement = Object.fromEntries(node.widgets.map((each) => [each.name, each.value]));
+            Object.assign(placement, value);
             const object = { source: run.source, box: run.mask_box };
             const view = { width: canvas.offsetWidth, height: canvas.offsetHeight };
             const layout = layOut({ target: run.target.size, object, placement, box: null }, view);
@@ -209,7 +213,8 @@ class PlacementWidget:
                 center: onScreen(layout.center),
                 scale: layout.handles.filter(({ kind }) => kind === "scale").map(onScreen),
                 rotate: layout.handles.filter(({ kind }) => kind === "rotate").map(onScreen),
-            };"""
+            };""",
+            linked,
         )
 
     def set(self, **values):

@@ -319,9 +319,8 @@ def test_computed_values_are_known_after_a_run_and_have_no_handle(editor):
     assert widget.note() == "rotation: fixed by a link."
     assert widget.numbers().endswith("· 40°")
     before = widget.values()
-    tip = widget.handles(TARGET)["rotate"][0]
-    middle = widget.handles(TARGET)["center"]
-    widget.drag(tip, (middle[0] + 90, middle[1]))
+    handles = widget.handles(TARGET, rotation=40)
+    widget.drag(handles["rotate"][0], (handles["center"][0] - 90, handles["center"][1]))
     moved = widget.values()
     assert moved["rotation"] == before["rotation"]
     assert moved["x"] != before["x"], "where its handle would be, the object is dragged"
@@ -410,6 +409,19 @@ def test_frames_of_a_batch_one_after_the_other(editor):
         assert shift_that_fits_best(widget.drawn(TARGET), computed, (250, 160))[0] == (0, 0)
         widget.press("‹")
         editor.leave(widget)
+    editor.show(PLACE, size=[300, 560])
+    editor.keep("15_narrow")
+    *parts, root = widget.script(
+        """const box = (each) => Object.fromEntries(["left", "top", "right", "bottom"].map((side) =>
+            [side, each.getBoundingClientRect()[side]]));
+        return [...root.querySelector(".deepblend-place-bar").children, root].map(box);"""
+    )
+    for index, part in enumerate(parts):
+        assert part["left"] >= root["left"]
+        assert part["right"] <= root["right"]
+        assert part["bottom"] <= root["bottom"]
+        for other in parts[:index]:
+            assert part["left"] >= other["right"] or part["top"] >= other["bottom"], "nothing lies over another"
 
 
 def test_what_stays_in_front_is_outlined(editor):
