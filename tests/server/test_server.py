@@ -260,11 +260,13 @@ def test_every_node_explains_itself(object_info, node):
         "auto_transfer",
         "batch_frames",
         "frame_cut_object",
+        "moving_target",
         "object_transfer",
         "painting_transfer",
         "paper_recipe",
         "poisson_transfer",
         "refine_with_pan",
+        "several_objects",
         "text_to_object_transfer",
     ],
 )
