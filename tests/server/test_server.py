@@ -282,6 +282,7 @@ def test_every_node_explains_itself(object_info, node):
         "auto_transfer",
         "batch_frames",
         "frame_cut_object",
+        "moving_target",
         "object_transfer",
         "paint_by_example",
         "painting_transfer",
@@ -289,6 +290,7 @@ def test_every_node_explains_itself(object_info, node):
         "poisson_transfer",
         "refine_with_pan",
         "seam_inpainting",
+        "several_objects",
         "text_to_object_transfer",
     ],
 )
