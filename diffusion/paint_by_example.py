@@ -31,7 +31,6 @@ _FOLDER_BLOCK = {
     "ff.net.0.proj": "widen",
     "ff.net.2": "narrow",
 }
-_NO_WEIGHTS = ("position_ids",)  # 0, 1, 2, ..., which older files carry
 _CHANNELS_IN = ("input_blocks.0.0.weight", "conv_in.weight")  # the diffusion model's first layer, by either naming
 
 
@@ -39,7 +38,8 @@ class Parts(NamedTuple):
     """Weights by name.
 
     diffusion: the diffusion model, under the authors' names without a prefix or under those of diffusers.
-    vision: CLIP's image encoder, with the names of transformers: "vision_model.embeddings...".
+    vision: CLIP's image encoder, with the names of transformers: "vision_model.embeddings...". Older files hold more,
+        which the network has no use for.
     mapper: an `ExemplarMapper`.
     unconditional: `[1, 1, token width]`, the token learned for no exemplar at all.
     autoencoder: the VAE, under either naming as `diffusion`.
@@ -128,7 +128,6 @@ def _checked(diffusion, vision, mapper, unconditional, autoencoder) -> Parts:
         raise ValueError(
             f"its diffusion model takes {channels} channels where Paint by Example takes {INPUT_CHANNELS}; {ACCEPTED}"
         )
-    vision = {name: value for name, value in vision.items() if not name.endswith(_NO_WEIGHTS)}
     for part, some in (("CLIP image encoder", vision), ("mapper", mapper), ("VAE", autoencoder)):
         if not some:
             raise ValueError(f"it has no {part}; {ACCEPTED}")
