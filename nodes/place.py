@@ -10,6 +10,7 @@ from ..blending_core.placement import mask_box, place, scale_to_fit
 from ..segmentation.boxes import boxes_per_frame, require_overlap
 from .host import Progress, make_room, output_image, output_mask
 from .inputs import Batch, read_image, read_mask, require_mask_of, require_numbers_in_range, some_of
+from .placed_layers import layers_output, placed_layers
 from .placement_preview import PlacementPreview
 from .preview_pictures import is_seen
 
@@ -99,6 +100,7 @@ class PlaceObject(io.ComfyNode):
                 io.Mask.Output("mask", tooltip="The object on the target's canvas."),
                 io.Image.Output("composite", tooltip="The object simply pasted over the target."),
                 io.BoundingBox.Output("bboxes", tooltip="Box of the placed object in each frame."),
+                *layers_output(),
             ],
             # The editor sends its workflow along; without it nobody looks at the widget.
             hidden=[io.Hidden.extra_pnginfo],
@@ -122,12 +124,15 @@ class PlaceObject(io.ComfyNode):
         if is_seen(cls):
             numbers = {"x": x, "y": y, "scale": scale, "rotation": rotation}
             view = PlacementPreview(len(batch), numbers, flip)
-        objects, masks, composites, placed_boxes = [], [], [], []
+        objects, masks, composites, placed_boxes, layers = [], [], [], [], []
         for sample, sample_boxes in zip(batch, boxes, strict=True):
             progress(len(objects))
             if view:
                 view.add(len(objects), sample, sample_boxes)
-            image, object_mask, label = _place_sample(sample, sample_boxes, x, y, scale, rotation, flip)
+            center, sample_scale, label = _position(sample, sample_boxes, x, y, scale, rotation)
+            if not objects and layers_output():
+                layers.append(placed_layers(sample, center, sample_scale, rotation, flip, label["label"]))
+            image, object_mask = _place_sample(sample, center, sample_scale, rotation, flip)
             pasted = composite(image, object_mask, sample["target"])
             around = mask_box(object_mask[0, 0])
             objects.append(output_image(image))
@@ -139,7 +144,9 @@ class PlaceObject(io.ComfyNode):
         if not all(placed_boxes):
             logger.warning("Place Object: no object is to be seen in %s", some_of(placed_boxes))
         preview = view.ui() if view else None
-        return io.NodeOutput(torch.cat(objects), torch.cat(masks), torch.cat(composites), placed_boxes, ui=preview)
+        return io.NodeOutput(
+            torch.cat(objects), torch.cat(masks), torch.cat(composites), placed_boxes, *layers, ui=preview
+        )
 
 
 def _read_inputs(source, mask, target, occluder):
@@ -158,9 +165,8 @@ def _read_inputs(source, mask, target, occluder):
     return Batch(source=source[:, :3], mask=mask, target=target, occluder=occluder)
 
 
-def _place_sample(sample, boxes, x, y, scale, rotation, flip):
-    """The object and its mask on the canvas, and label and score for its box."""
-    source, mask = sample["source"], sample["mask"]
+def _position(sample, boxes, x, y, scale, rotation):
+    """Where the middle of the object goes, in pixels, its scale, and label and score for its box."""
     height, width = sample["target"].shape[-2:]
     label = {"label": "object", "score": 1.0}
     center = x * width, y * height
@@ -169,11 +175,15 @@ def _place_sample(sample, boxes, x, y, scale, rotation, flip):
         require_overlap(box, width, height)
         label = {key: box.get(key, value) for key, value in label.items()}
         center = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-        around = mask_box(mask[0, 0])
+        around = mask_box(sample["mask"][0, 0])
         if around:
             scale = scale_to_fit(around.width, around.height, rotation, box["width"], box["height"])
+    return center, scale, label
 
-    image, mask = place(source, mask, (height, width), center, scale, rotation, flip)
+
+def _place_sample(sample, center, scale, rotation, flip):
+    """The object and its mask on the canvas."""
+    image, mask = place(sample["source"], sample["mask"], sample["target"].shape[-2:], center, scale, rotation, flip)
     if "occluder" in sample:
         mask = torch.minimum(mask, 1 - sample["occluder"])
-    return image, mask, label
+    return image, mask
