@@ -98,7 +98,7 @@ def test_placing_by_hand_inside_the_blueprint_sets_the_numbers_of_its_node(edito
     placing = prompt[f"{node}:{place}"]["inputs"]
     assert {name: placing[name] for name in moved} == moved
     editor.undo()
-    assert editor.run_script(NUMBERS, node) == before
+    assert editor.comes_to(NUMBERS, node, before)
 
     # A second node with the same subgraph keeps its numbers, and nothing is set where nobody knows which one is meant.
     editor.run_script("() => app.canvas.setGraph(app.rootGraph)")
