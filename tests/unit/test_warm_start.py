@@ -103,9 +103,10 @@ def test_a_cut_begins_anew():
     _, _, left = deep_blend_frame(*first, BANK, how)
     # A change that fits nothing: it makes every loss worse.
     noise = 0.3 * torch.randn(left.change.shape, generator=torch.Generator().manual_seed(0))
-    after_cut, its_history, _ = deep_blend_frame(*second, BANK, how, before=WarmStart(noise, 0.5))
+    after_cut, its_history, its_left = deep_blend_frame(*second, BANK, how, before=WarmStart(noise, 0.5))
     anew, its_own = deep_blend(*second, BANK, how)
     assert torch.equal(after_cut, anew)
+    assert its_left.share == min(its_own["total"]) / its_own["total"][0]
     assert [its_history["total"][0], *its_history["total"][2:]] == its_own["total"]
 
 
@@ -114,7 +115,8 @@ def test_a_change_that_no_longer_fits_is_optimised_further():
     how = settings(PAINTING, evaluations=40)
     _, _, left = deep_blend_frame(own, mask, target, start, BANK, how)
     half = left._replace(change=left.change / 4)
-    _, history, _ = deep_blend_frame(own, mask, target, start, BANK, how, before=half)
+    _, history, after = deep_blend_frame(own, mask, target, start, BANK, how, before=half)
+    assert after.share == half.share, "or every frame would have to do a little less than the one before"
     _, own_history = deep_blend(own, mask, target, start, BANK, how)
     first, fallen = own_history["total"][0], own_history["total"][0] - min(own_history["total"])
     assert history["total"][0] == first
@@ -128,6 +130,15 @@ def test_with_few_evaluations_no_more_are_made(evaluations):
     frames = [scene("disk")] * 3
     _, made = video(frames, settings(evaluations=evaluations))
     assert max(made) <= evaluations
+
+
+@pytest.mark.parametrize("evaluations", [3, 4, 7])
+def test_a_change_that_does_not_fit_takes_no_more_evaluations_than_are_allowed(evaluations):
+    frame, how = scene("disk"), settings(evaluations=30)
+    _, _, left = deep_blend_frame(*frame, BANK, how)
+    left = left._replace(change=left.change / 4, share=0.0)
+    _, history, _ = deep_blend_frame(*frame, BANK, how._replace(evaluations=evaluations), before=left)
+    assert len(history["total"]) == evaluations
 
 
 def test_an_object_of_another_size_gets_the_change_stretched():
