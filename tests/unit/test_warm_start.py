@@ -114,13 +114,15 @@ def test_a_change_that_no_longer_fits_is_optimised_further():
     how = settings(PAINTING, evaluations=40)
     _, _, left = deep_blend_frame(own, mask, target, start, BANK, how)
     half = left._replace(change=left.change / 4)
-    _, history, _ = deep_blend_frame(own, mask, target, start, BANK, how, before=half)
+    _, history, after = deep_blend_frame(own, mask, target, start, BANK, how, before=half)
     _, own_history = deep_blend(own, mask, target, start, BANK, how)
     first, fallen = own_history["total"][0], own_history["total"][0] - min(own_history["total"])
     assert history["total"][0] == first
     assert first > history["total"][1] > first - 0.9 * fallen, "a quarter of the change is not enough"
     assert len(own_history["total"]) > len(history["total"]) > 2
     assert min(history["total"]) <= first - 0.89 * fallen
+    assert after.share == left.share, "or with every frame a little less would be enough"
+    assert (after.change - half.change).abs().max() > VISIBLE
 
 
 @pytest.mark.parametrize("evaluations", [1, 2, 3])
@@ -128,6 +130,11 @@ def test_with_few_evaluations_no_more_are_made(evaluations):
     frames = [scene("disk")] * 3
     _, made = video(frames, settings(evaluations=evaluations))
     assert max(made) <= evaluations
+    # A change that helps but is not enough, so that all of them are used.
+    _, _, left = deep_blend_frame(*frames[0], BANK, settings(evaluations=40))
+    before = left._replace(change=left.change / 4)
+    _, history, _ = deep_blend_frame(*frames[0], BANK, settings(evaluations=evaluations), before=before)
+    assert len(history["total"]) == evaluations
 
 
 def test_an_object_of_another_size_gets_the_change_stretched():
