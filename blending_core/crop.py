@@ -99,10 +99,9 @@ def stitch(image: Tensor, box: Box, mask: Tensor, target: Tensor) -> Tensor:
     Returns the target's shape.
     """
     size = box.height, box.width
-    if image.shape[2:] != size:
-        image = resize_cubic(image, size).clamp(0, 1)
     rows, columns = _inside(box, target)
-    part = image[..., _shifted(rows, -box.y), _shifted(columns, -box.x)]
+    seen = _shifted(rows, -box.y), _shifted(columns, -box.x)
+    part = image[(..., *seen)] if image.shape[2:] == size else resize_cubic(image, size, seen).clamp(0, 1)
     result = target.clone()
     result[:, :3, rows, columns] = composite(part, mask[..., rows, columns], target[:, :3, rows, columns])
     return result
@@ -110,7 +109,7 @@ def stitch(image: Tensor, box: Box, mask: Tensor, target: Tensor) -> Tensor:
 
 def _exact(context: float) -> Fraction:
     """The decimal number that was meant: a 1.6 that is a trace larger would make the part a pixel larger."""
-    return Fraction(context).limit_denominator(1000)
+    return Fraction(float(context)).limit_denominator(1000)  # of NumPy's numbers it takes some only as floats
 
 
 def _rounded_up(length: Fraction | int) -> int:

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .region import Region
+
 # Mask values closer than this to 0 or 1 are taken for it: resampling leaves traces there that 8 bits cannot show.
 MASK_ROUNDING = 1 / 255
 
@@ -45,10 +47,11 @@ def scale_rows(image: Tensor, size: int, start: int, count: int) -> Tensor:
     return result.index_select(2, (wanted - first).to(image.device))
 
 
-def resize_cubic(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """The picture resized to `size` (height, width) by `scale_rows`. It may overshoot its range at edges."""
-    rows = scale_rows(image, size[0], 0, size[0])
-    return scale_rows(rows.mT.contiguous(), size[1], 0, size[1]).mT
+def resize_cubic(image: Tensor, size: tuple[int, int], part: Region | None = None) -> Tensor:
+    """The picture resized to `size` (height, width) by `scale_rows`, or a part of that. It may overshoot its range at edges."""
+    rows, columns = part or (slice(0, size[0]), slice(0, size[1]))
+    resized = scale_rows(image, size[0], rows.start, rows.stop - rows.start)
+    return scale_rows(resized.mT.contiguous(), size[1], columns.start, columns.stop - columns.start).mT
 
 
 def premultiply(image: Tensor, mask: Tensor) -> Tensor:

@@ -123,7 +123,8 @@ def require_weights(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor
 
 
 def _checked(diffusion, vision, mapper, unconditional, autoencoder) -> Parts:
-    channels = next((diffusion[name].shape[1] for name in _CHANNELS_IN if name in diffusion), None)
+    first_layer = next((name for name in _CHANNELS_IN if name in diffusion), _CHANNELS_IN[0])
+    _, channels, _, _ = _shape(diffusion, first_layer, 4)
     if channels != INPUT_CHANNELS:
         raise ValueError(
             f"its diffusion model takes {channels} channels where Paint by Example takes {INPUT_CHANNELS}; {ACCEPTED}"

@@ -124,7 +124,7 @@ class CropObject(io.ComfyNode):
         # One size for all frames, so that the object does not grow and shrink in a video.
         found = list(filter(None, regions)) or [whole]
         extent = tuple(max(region[axis].stop - region[axis].start for region in found) for axis in range(2))
-        size = height, width
+        size = int(height), int(width)  # a link may bring numbers of NumPy, which cannot be sent with the boxes
         if resize == NEVER:
             size = part = size_of_unscaled_part(extent, frame, size, context)
         else:

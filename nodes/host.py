@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import comfy.clip_vision
+import comfy.diffusers_convert
 import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
@@ -128,10 +129,18 @@ def diffusion_model(
 
 
 def autoencoder(weights: dict[str, Tensor]) -> comfy.sd.VAE:
-    """VAE value; raises ValueError if ComfyUI does not know it."""
+    """VAE value.
+
+    Raises:
+        ValueError: if ComfyUI does not know it, or weights are missing.
+    """
     vae = comfy.sd.VAE(sd=weights)
     if vae.first_stage_model is None:
         raise ValueError("ComfyUI does not know its VAE")
+    # Without a word to the user ComfyUI would decode with random numbers in their place.
+    names = comfy.diffusers_convert.convert_vae_state_dict(weights)
+    if missing := sorted(set(vae.first_stage_model.state_dict()) - set(weights) - set(names)):
+        raise ValueError(f"{missing[0]} of its VAE is missing")
     return vae
 
 

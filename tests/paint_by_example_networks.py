@@ -122,13 +122,7 @@ def authors_checkpoint(unet, encoder, vae):
     import comfy.diffusers_convert
 
     autoencoder = comfy.diffusers_convert.convert_vae_state_dict(vae.state_dict())
-    return half(
-        {
-            **authors_unet(unet.state_dict()),
-            **authors_encoder(encoder.state_dict()),
-            **{f"first_stage_model.{name}": value for name, value in autoencoder.items()},
-        }
-    )
+    return _checkpoint(unet, encoder, autoencoder)
 
 
 @functools.cache
@@ -136,11 +130,14 @@ def checkpoint_with_quick_vae():
     """The authors' file with a VAE that is quick with whole pictures: a random TAESD, which ComfyUI takes for one as well."""
     from comfy.taesd.taesd import TAESD
 
-    autoencoder = random_values(TAESD(), 4).state_dict()
+    return _checkpoint(diffusers_unet(), diffusers_encoder(), random_values(TAESD(), 4).state_dict())
+
+
+def _checkpoint(unet, encoder, autoencoder):
     return half(
         {
-            **authors_unet(diffusers_unet().state_dict()),
-            **authors_encoder(diffusers_encoder().state_dict()),
+            **authors_unet(unet.state_dict()),
+            **authors_encoder(encoder.state_dict()),
             **{f"first_stage_model.{name}": value for name, value in autoencoder.items()},
         }
     )

@@ -1,5 +1,6 @@
 """Crop Object and Stitch Object; tests/graph/test_seam_inpainting.py has a diffusion model between them."""
 
+import json
 import logging
 
 import numpy as np
@@ -154,6 +155,17 @@ def test_small_object_in_a_4k_picture_keeps_the_rest_of_it(host):
     result = host.run_node(STITCH, image=1 - image, bboxes=boxes, target=target, mask=mask)
     assert torch.equal(result[mask == 0], target[mask == 0])
     assert (result[mask == 1] - (1 - target[mask == 1])).abs().mean() < 0.001, "nothing is shifted on the way"
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.float32, float])
+@pytest.mark.parametrize("resize", ["enlarge and reduce", "never"])
+def test_numbers_of_numpy_give_the_same_crop_with_plain_boxes(host, linked, kind, resize):
+    numbers = {"width": 192, "height": 128, "context": 2}
+    plain = host.run_node(CROP, image=PICTURE, mask=OBJECT, resize=resize, **numbers)
+    numbers = {name: linked(kind(number)) for name, number in numbers.items()}
+    image, mask, boxes = host.run_node(CROP, image=PICTURE, mask=OBJECT, resize=resize, **numbers)
+    assert torch.equal(image, plain[0]) and torch.equal(mask, plain[1])
+    assert json.loads(json.dumps(boxes)) == plain[2]
 
 
 @pytest.mark.parametrize(

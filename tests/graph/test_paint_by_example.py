@@ -356,6 +356,7 @@ def test_files_that_are_not_the_model_are_refused_with_a_sentence(host, files, n
     weights = dict(files.weights)
     for lost, sentence in (
         ("model.diffusion_model.out.2.bias", "out.2.bias of its diffusion model is missing"),
+        ("first_stage_model.decoder.mid.attn_1.q.weight", "decoder.mid.attn_1.q.weight of its VAE is missing"),
         (
             "cond_stage_model.mapper.resblocks.1.mlp.c_fc.bias",
             f"visual_projection.blocks.1.widen.bias is missing; {ACCEPTED}",
@@ -383,6 +384,17 @@ def test_folders_that_are_not_whole_are_refused_with_a_sentence(host, files):
         "model 'not-whole': it has no unet/diffusion_pytorch_model.safetensors, and no file in its place as .fp16 or "
         f".bin; {ACCEPTED}"
     )
+
+
+def test_a_folder_whose_vae_lacks_a_weight_is_refused(host, files, narrow_unet):
+    folder = shutil.copytree(files.folder, files.folder.with_name("lacking"))
+    path = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    weights = half(files.parts[2].state_dict())
+    del weights["decoder.mid_block.attentions.0.to_out.0.bias"]
+    save_file(weights, path)
+    with pytest.raises(RuntimeError, match=r"decoder\.mid\.attn_1\.proj_out\.bias of its VAE is missing"):
+        host.run_node(LOADER, model="lacking")
+    shutil.rmtree(folder)
 
 
 def test_the_list_has_files_and_folders_each_once(host, files):

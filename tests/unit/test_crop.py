@@ -178,3 +178,21 @@ def test_way_through_a_larger_crop_and_back_shifts_nothing(factor):
     back = stitch(enlarged, box, torch.ones(1, 1, HEIGHT, WIDTH), ramp)
     inner = (..., slice(9, 27), slice(14, 40))  # the resize cuts its kernel off at the crop's border
     assert (back - ramp)[inner].abs().max() < 1e-5
+
+
+def test_a_box_far_larger_than_the_picture_takes_the_memory_of_what_is_seen():
+    """A step in the middle of the crop, enlarged until the picture lies within its slope: Keys' kernel at a half is a half."""
+    side = 200_000  # as a picture it would take hundreds of gigabytes
+    box = Box(WIDTH // 2 - side // 2, HEIGHT // 2 - side // 2, side, side)
+    edited = torch.zeros(1, 3, 8, 8)
+    edited[..., 4:] = 1
+    target = torch.full((1, 3, HEIGHT, WIDTH), 0.1)
+    found = stitch(edited, box, torch.ones(1, 1, HEIGHT, WIDTH), target)
+    assert (found - 0.5).abs().max() < 0.01
+    assert (found.diff(dim=3) > 0).all() and (found.diff(dim=2).abs() < 1e-6).all()
+
+
+@pytest.mark.parametrize("context", [np.float32(1.6), np.float64(1.6), 1.6])
+def test_context_may_be_a_number_of_numpy(context):
+    assert size_of_scaled_part((40, 60), (300, 400), (128, 192), context, True) == (64, 96)
+    assert size_of_unscaled_part((40, 60), (300, 400), (64, 64), context) == (64, 128)

@@ -6,7 +6,8 @@ import torch
 from blending_scenes import HEIGHT, WIDTH, disk, scene
 
 from deepblend.blending_core import auto_blend, measures, pan
-from deepblend.blending_core.deep_blend import Settings, deep_blend
+from deepblend.blending_core.crop import box_around, crop, crop_mask, stitch
+from deepblend.blending_core.deep_blend import Settings, deep_blend, deep_blend_frame
 from deepblend.blending_core.differences import forward_differences
 from deepblend.blending_core.gaussian_poisson import gaussian_poisson_blend
 from deepblend.blending_core.morphology import dilate
@@ -15,6 +16,7 @@ from deepblend.blending_core.opponent_edge_bank import OpponentEdgeBank
 from deepblend.blending_core.placement import place
 from deepblend.blending_core.poisson_blend import poisson_blend
 from deepblend.blending_core.recipes import PAINTING, RECIPES
+from deepblend.blending_core.region import spanned_region
 from deepblend.blending_core.vgg import VGG
 from networks import small_vgg_weights
 from pan_networks import random_weights
@@ -44,6 +46,14 @@ def compared(object_, mask, target):
     return torch.stack([value.float().cpu() for value in [*values, measures.seam_gradient(paste, distance)]])
 
 
+def cropped_and_back(object_, mask, target):
+    box = box_around(spanned_region(mask[0, 0] > 0), (50, 70), target.shape[2:])
+    small = crop_mask(mask, box, (60, 84))
+    return torch.cat(
+        [stitch(crop(object_, box, (60, 84)) * small, box, mask, target), small.mean((2, 3), True) + 0 * mask], 1
+    )
+
+
 FUNCTIONS = {
     "Poisson": poisson,
     "mixed gradients": lambda *inputs: poisson(*inputs, mixed=True),
@@ -53,6 +63,7 @@ FUNCTIONS = {
     "multiband": lambda object_, mask, target: multiband_blend(object_, mask > 0, target, 4),
     "Gaussian-Poisson": lambda object_, mask, target: gaussian_poisson_blend(object_, mask > 0, target),
     "placement": placed,
+    "crop and back": cropped_and_back,
     "dilation": lambda object_, mask, target: dilate(mask, 5),
     "measures": compared,
 }
@@ -87,6 +98,16 @@ def test_the_stages_reach_the_same_loss_and_leave_the_background(make, precision
         assert torch.equal(again, result)
     # The narrow network of this test is rounded more coarsely than a real one.
     assert losses[1] == pytest.approx(losses[0], rel=0.05 if precision == torch.bfloat16 else 0.01)
+
+
+def test_in_a_video_an_object_on_a_still_target_stands_still():
+    images = [image.cuda() for image in scene("soft disk")]
+    model = OpponentEdgeBank().cuda().requires_grad_(False)
+    settings = Settings(RECIPES[PAINTING].stage_1, 12)
+    first, history, left = deep_blend_frame(*images, model, settings)
+    second, of_second, _ = deep_blend_frame(*images, model, settings, before=left)
+    assert len(history["total"]) > 6 and len(of_second["total"]) == 2
+    assert (second - first).abs().max() < 0.01 * LEVEL
 
 
 def test_pan_agrees_to_half_a_level():

@@ -96,7 +96,7 @@ def test_the_map_names_every_file_of_the_layers():
     mapped = set(re.findall(r"\b(\w+\.py)\b", block))
     there = {
         path.name
-        for folder in ("nodes", "blending_core", "segmentation")
+        for folder in ("nodes", "blending_core", "segmentation", "diffusion")
         for path in (CHECKOUT / folder).glob("*.py")
         if path.name != "__init__.py"
     }

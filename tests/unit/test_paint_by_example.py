@@ -138,6 +138,11 @@ def test_other_files_are_refused_with_a_sentence(checkpoint, folder):
     assert refusal(checkpoint | {FIRST_LAYER: torch.zeros(4, 4, 3, 3)}) == (
         f"its diffusion model takes 4 channels where Paint by Example takes 9; {ACCEPTED}"
     )
+    without_first_layer = {FIRST_LAYER.replace("0.0", "1.0"): torch.zeros(4), **without(FIRST_LAYER)}
+    assert refusal(without_first_layer) == f"input_blocks.0.0.weight is missing; {ACCEPTED}"
+    assert refusal(checkpoint | {FIRST_LAYER: torch.zeros(4)}) == (
+        f"input_blocks.0.0.weight has 1 dimensions where 4 belong; {ACCEPTED}"
+    )
     assert refusal(without("cond_stage_model.transformer.")) == f"it has no CLIP image encoder; {ACCEPTED}"
     assert refusal(without("first_stage_model.")) == f"it has no VAE; {ACCEPTED}"
     unet, encoder, vae = folder

@@ -123,6 +123,8 @@ def test_a_change_that_no_longer_fits_is_optimised_further():
     assert first > history["total"][1] > first - 0.9 * fallen, "a quarter of the change is not enough"
     assert len(own_history["total"]) > len(history["total"]) > 2
     assert min(history["total"]) <= first - 0.89 * fallen
+    assert after.share == left.share, "or with every frame a little less would be enough"
+    assert (after.change - half.change).abs().max() > VISIBLE
 
 
 @pytest.mark.parametrize("evaluations", [1, 2, 3])
@@ -130,6 +132,11 @@ def test_with_few_evaluations_no_more_are_made(evaluations):
     frames = [scene("disk")] * 3
     _, made = video(frames, settings(evaluations=evaluations))
     assert max(made) <= evaluations
+    # A change that helps but is not enough, so that all of them are used.
+    _, _, left = deep_blend_frame(*frames[0], BANK, settings(evaluations=40))
+    before = left._replace(change=left.change / 4)
+    _, history, _ = deep_blend_frame(*frames[0], BANK, settings(evaluations=evaluations), before=before)
+    assert len(history["total"]) == evaluations
 
 
 @pytest.mark.parametrize("evaluations", [3, 4, 7])
