@@ -118,6 +118,12 @@ def test_drag_moves_and_the_result_agrees(editor, widget):
     assert_widget_shows_the_result(editor, widget)
     editor.undo()
     assert widget.values() == before
+    # The node is another one now, and so must be what is seen and dragged.
+    assert widget.script("return root.isConnected && document.querySelectorAll('.deepblend-place').length") == 1
+    assert_widget_shows_the_result(editor, widget)
+    start, end = widget.to_screen(TARGET, center(widget), (250, 160))
+    widget.drag(start, end)
+    assert np.abs(np.subtract(center(widget), (250, 160))).max() < 0.5
 
 
 def test_handles_scale_and_turn_and_the_result_agrees(editor, widget):
