@@ -28,6 +28,15 @@ function chain(owner, name, after) {
   };
 }
 
+/**
+ * Undo makes all nodes anew, but Vue nodes go on showing the element of the node that had the same number before: it has to
+ * give way.
+ */
+function takeOver(node, root) {
+  if (root.isConnected || node.graph !== app.canvas.graph) return;
+  document.querySelector(`[data-node-id="${node.id}"] .deepblend-place`)?.replaceWith(root);
+}
+
 app.registerExtension({
   name: "DeepBlend.PlaceObject",
   init: loadTexts,
@@ -45,7 +54,11 @@ app.registerExtension({
     widget.serialize = false; // nor in the workflow
     node.setSize([Math.max(node.size[0], FIRST_SIZE[0]), Math.max(node.size[1], FIRST_SIZE[1])]);
 
-    const refreshSoon = () => requestAnimationFrame(() => editor.refresh());
+    const refreshSoon = () =>
+      requestAnimationFrame(() => {
+        takeOver(node, editor.panel.root);
+        editor.refresh();
+      });
     chain(node, "onConfigure", refreshSoon);
     chain(node, "onConnectionsChange", refreshSoon);
     chain(node, "onExecuted", refreshSoon);

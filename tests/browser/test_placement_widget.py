@@ -118,6 +118,12 @@ def test_drag_moves_and_the_result_agrees(editor, widget):
     assert_widget_shows_the_result(editor, widget)
     editor.undo()
     assert widget.values() == before
+    # The node is another one now, and so must be what is seen and dragged.
+    assert widget.script("return root.isConnected && document.querySelectorAll('.deepblend-place').length") == 1
+    assert_widget_shows_the_result(editor, widget)
+    start, end = widget.to_screen(TARGET, center(widget), (250, 160))
+    widget.drag(start, end)
+    assert np.abs(np.subtract(center(widget), (250, 160))).max() < 0.5
 
 
 def test_handles_scale_and_turn_and_the_result_agrees(editor, widget):
@@ -422,6 +428,28 @@ def test_frames_of_a_batch_one_after_the_other(editor):
         assert part["bottom"] <= root["bottom"]
         for other in parts[:index]:
             assert part["left"] >= other["right"] or part["top"] >= other["bottom"], "nothing lies over another"
+
+
+def test_items_of_a_list_are_counted_like_frames(editor):
+    """Where frames come one at a time, as with a box for each, every one is the first of its own run."""
+    workflow = batch_workflow()
+    workflow["nodes"].append({
+        "id": 56, "type": "RebatchImages", "pos": [360, 1000], "size": [200, 60], "flags": {}, "order": 0, "mode": 0,
+        "inputs": [{"name": "images", "type": "IMAGE", "link": None}],
+        "outputs": [{"name": "IMAGE", "type": "IMAGE", "links": []}],
+        "properties": {"Node name for S&R": "RebatchImages"}, "widgets_values": [1],
+    })  # fmt: skip
+    old = next(each for each in workflow["links"] if each[1] == 55 and each[3] == PLACE)
+    workflow["links"].remove(old)
+    node_of(workflow, 55)["outputs"][0]["links"].remove(old[0])
+    link(workflow, 55, 0, 56, "images")
+    link(workflow, 56, 0, PLACE, "target")
+    editor.load(workflow, size=LARGE_NODE)
+    widget = editor.widget()
+    editor.queue(MASK_VIEW, COMPOSITE_VIEW)
+    assert widget.frames() == "1 / 2"
+    widget.press("›")
+    assert widget.frames() == "2 / 2"
 
 
 def test_what_stays_in_front_is_outlined(editor):

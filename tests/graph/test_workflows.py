@@ -14,6 +14,8 @@ from workflow_files import load, to_api
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
+# In pixels of the editor: inputs, widgets and 200 for the picture.
+HEIGHTS = {"DeepBlend_GrabCutMask": 320, "DeepBlend_SAMMask": 440, "DeepBlend_MaskMorphology": 500}
 
 
 @pytest.fixture
@@ -83,7 +85,20 @@ def test_editor_file_is_consistent(name):
         assert link in nodes[source]["outputs"][output]["links"]
         assert nodes[target]["inputs"][slot]["link"] == link
         assert nodes[target]["inputs"][slot]["type"] == kind
-    assert any(node["type"] == "MarkdownNote" for node in nodes.values())
+    notes = [node["widgets_values"][0] for node in nodes.values() if node["type"] == "MarkdownNote"]
+    assert notes
+    assert not any("`" in note for note in notes), "Vue nodes show code in blue on blue"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_mask_nodes_have_room_for_their_picture(name):
+    """Else they grow over the nodes below them when they have run; without `image` Mask Morphology shows no picture."""
+    workflow = load(WORKFLOWS / f"{name}.json")
+    for node in workflow["nodes"]:
+        if node["type"] in HEIGHTS:
+            assert node["size"][1] >= HEIGHTS[node["type"]], node["id"]
+            assert all(each["link"] for each in node["inputs"] if each["name"] in ("mask", "image"))
+            assert node["type"] != "DeepBlend_MaskMorphology" or "image" in [each["name"] for each in node["inputs"]]
 
 
 @pytest.mark.parametrize("name", NAMES)

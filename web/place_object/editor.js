@@ -300,7 +300,11 @@ export class Editor {
     note.textContent = this.#note(scene);
     frames.root.hidden = !(this.run?.length > 1);
     if (frames.root.hidden) return;
-    const place = { frame: this.frame.frame + 1, frames: this.frame.frames };
+    // Of a list the node runs for each item anew, and every run begins with a first frame.
+    const isList = this.run.filter(({ frame }) => frame === 0).length > 1;
+    const place = isList
+      ? { frame: this.place + 1, frames: this.run.length }
+      : { frame: this.frame.frame + 1, frames: this.frame.frames };
     frames.place.textContent = `${place.frame} / ${place.frames}`;
     frames.place.title = text("frame", place);
     frames.previous.disabled = this.place === 0;
