@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 ENLARGE_AND_REDUCE = "enlarge and reduce"
 REDUCE_ONLY = "reduce only"
 NEVER = "never"
+LARGEST_SIDE = 16384  # pixels of the part that is cut out, in pictures of ordinary size
 
 
 class CropObject(io.ComfyNode):
@@ -129,6 +130,11 @@ class CropObject(io.ComfyNode):
             size = part = size_of_unscaled_part(extent, frame, size, context)
         else:
             part = size_of_scaled_part(extent, frame, size, context, enlarge=resize == ENLARGE_AND_REDUCE)
+            if max(part) > max(LARGEST_SIDE, 2 * max(frame)):
+                raise ValueError(
+                    f"mask spans {extent[1]}×{extent[0]} pixels, which in the shape of {size[1]}×{size[0]} takes "
+                    f"{part[1]}×{part[0]} of the picture; choose a width and height nearer to the object's shape"
+                )
 
         progress = Progress(len(batch))
         crops, masks, boxes = [], [], []

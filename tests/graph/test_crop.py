@@ -173,6 +173,10 @@ def test_numbers_of_numpy_give_the_same_crop_with_plain_boxes(host, linked, kind
     [
         ({"width": 500}, "width is 500; multiples of 64 are accepted"),
         ({"height": 72}, "height is 72; multiples of 64 are accepted"),
+        (
+            {"image": torch.zeros(1, 4, 3000, 3), "mask": torch.ones(1, 4, 3000), "width": 64, "height": 4096},
+            "mask spans 3000×4 pixels, which in the shape of 64×4096 takes 3000×192000 of the picture",
+        ),
         ({"mask": torch.ones(1, 8, 9)}, "mask is 9×8 pixels but image is 400×300"),
         ({"mask": torch.zeros(1, 64, 64)}, "mask is the empty 64×64 mask that Load Image gives"),
         ({"mask": OBJECT.repeat(2, 1, 1), "image": PICTURE.repeat(3, 1, 1, 1)}, "mask has 2 frames but image has 3"),
