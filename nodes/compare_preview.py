@@ -9,7 +9,7 @@ from ..blending_core.region import spanned_region
 from . import chart
 from .preview_pictures import small_copy
 
-COLORS = {"image": chart.COLORS[2], "reference": chart.COLORS[6]}  # of the pictures' names and of their lines
+PICTURE_COLORS = {"image": chart.COLORS[2], "reference": chart.COLORS[6]}  # of the pictures' names and of their lines
 MARGIN_SHARE, LEAST_MARGIN = 0.25, 12  # around the mask: of its longer side, and pixels of the picture
 GAP, CAPTION = 8, 26  # pixels of the preview
 HIGHEST = 512  # of both pictures together
@@ -31,7 +31,7 @@ def comparison(image: Tensor, reference: Tensor, plot: Tensor, mask: Tensor | No
     scale = max(beside, above)
     size = [max(1, round(length * scale)) for length in (height, width)]
     line = _line(_scaled(mask[..., part[0], part[1]], size)) if mask is not None else None
-    named = zip(COLORS, (image, reference), strict=True)
+    named = zip(PICTURE_COLORS, (image, reference), strict=True)
     pictures = [_titled(name, _scaled(picture, size).cpu(), line) for name, picture in named]
     if beside >= above:
         pictures = torch.cat([F.pad(pictures[0], (0, GAP), value=1.0), pictures[1]], 3)
@@ -68,7 +68,7 @@ def _line(mask):
 
 def _titled(name, picture, line):
     sheet = chart.Sheet(picture.shape[3], CAPTION)
-    sheet.line([(0, CAPTION / 2), (12, CAPTION / 2)], COLORS[name], 12)
+    sheet.line([(0, CAPTION / 2), (12, CAPTION / 2)], PICTURE_COLORS[name], 12)
     sheet.text((18, CAPTION / 2), name, "lm")
     if line is not None:
         black, white = line

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from ..blending_core import measures
 from ..blending_core.region import spanned_region
 from . import chart
-from .compare_preview import COLORS, comparison
+from .compare_preview import PICTURE_COLORS, comparison
 from .host import Progress, make_room, output_image
 from .inputs import Batch, read_image, read_mask, require_mask_of, require_same_size, some_of
 from .loss_chart import loss_chart
@@ -210,7 +210,7 @@ def _plot_saturation(title, image, reference, distance):
     # The reference is a broad pale line below the other, so that both are seen where they are equal.
     styles = {"image": (image, 2.5), "reference": (reference, 6)}
     for name, (picture, width) in styles.items():
-        color = COLORS[name]
+        color = PICTURE_COLORS[name]
         mean, step = (values[0].tolist() for values in measures.saturation_profile(picture, distance))
         if not any(math.isfinite(value) for value in step):
             return None
