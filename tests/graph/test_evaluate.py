@@ -6,6 +6,7 @@ import torch
 from PIL import ImageColor
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 
+from loss_colors import LOSS_COLORS
 from pictures import random_picture, smooth_picture
 
 COMPARE, PLOT = "DeepBlend_CompareImages", "DeepBlend_PlotLosses"
@@ -197,18 +198,7 @@ def test_bad_input_gets_a_sentence(host, change, sentence):
         host.run_node(COMPARE, **{"image": picture(1), "reference": picture(1), "mask": box_mask(), **change})
 
 
-COLORS = {
-    "total": "#000000",
-    "gradient": "#0072B2",
-    "content": "#D55E00",
-    "style": "#009E73",
-    "histogram": "#CC79A7",
-    "total variation": "#E69F00",
-    "saturation": "#56B4E9",
-}
-
-
-def losses(name="stage 1", evaluations=50, terms=tuple(COLORS)[1:], rate=9.0):
+def losses(name="stage 1", evaluations=50, terms=tuple(LOSS_COLORS)[1:], rate=9.0):
     falling = np.exp(-np.arange(evaluations) / rate)
     entry = {term: (falling * (place + 1) + 0.01).tolist() for place, term in enumerate(terms)}
     return {"name": name, "terms": {"total": np.sum(list(entry.values()), 0).tolist(), **entry}}
@@ -218,10 +208,10 @@ def test_every_term_has_its_colour(host):
     image = host.run_node(PLOT, losses=[losses()])
     assert image.shape == (1, 512, 768, 3)
     assert image.dtype == torch.float32
-    for name, color in COLORS.items():
+    for name, color in LOSS_COLORS.items():
         assert shows(image[0], color), name
     some = host.run_node(PLOT, losses=[losses(terms=("content", "style"))])[0]
-    for name, color in COLORS.items():
+    for name, color in LOSS_COLORS.items():
         assert shows(some, color) == (name in ("total", "content", "style")), name
 
 
@@ -272,7 +262,7 @@ def test_a_term_that_begins_at_its_optimum_does_not_stretch_the_axis(host):
 @pytest.mark.parametrize("evaluations", [1, 2, 3, 5000])
 def test_few_and_many_evaluations(host, evaluations):
     image = host.run_node(PLOT, losses=[losses(evaluations=evaluations, terms=("content", "style"))])[0]
-    assert all(shows(image, COLORS[name]) for name in ("total", "content", "style"))
+    assert all(shows(image, LOSS_COLORS[name]) for name in ("total", "content", "style"))
 
 
 @pytest.fixture

@@ -9,19 +9,10 @@ import pytest
 import torch
 from PIL import Image, ImageColor
 
+from loss_colors import LOSS_COLORS
 from pictures import smooth_picture
 
 STAGE_1, STAGE_2, SATURATION = "DeepBlend_Stage1", "DeepBlend_Stage2", "DeepBlend_SaturationLoss"
-# Those of Plot Losses, whose test has them too.
-COLORS = {
-    "total": "#000000",
-    "gradient": "#0072B2",
-    "content": "#D55E00",
-    "style": "#009E73",
-    "histogram": "#CC79A7",
-    "total variation": "#E69F00",
-    "saturation": "#56B4E9",
-}
 
 
 def module(host, name):
@@ -48,7 +39,7 @@ def bytes_of(image):
 
 def colors_in(pixels, tolerance=2):
     """Terms whose colour is to be seen; black is that of the text too."""
-    wanted = {name: ImageColor.getrgb(color) for name, color in COLORS.items()}
+    wanted = {name: ImageColor.getrgb(color) for name, color in LOSS_COLORS.items()}
     far = {name: np.abs(pixels.astype(int) - color).max(-1) for name, color in wanted.items()}
     return {name for name, distance in far.items() if (distance <= tolerance).sum() > 60}
 
@@ -75,7 +66,7 @@ def test_the_picture_is_shown_whole_and_undistorted(loss_preview, size, is_below
 
 
 @pytest.mark.parametrize("size", [(400, 600), (600, 300), (1, 1), (4, 900), (900, 4)])
-@pytest.mark.parametrize("names", [("total", "gradient"), tuple(COLORS)])
+@pytest.mark.parametrize("names", [("total", "gradient"), tuple(LOSS_COLORS)])
 def test_every_term_has_the_colour_of_plot_losses(loss_preview, size, names):
     shown = loss_preview(torch.full((1, 3, *size), 1.0), terms(*names), ["frame 2 of 5", "evaluation 12 of 30"])
     assert shown.shape[2] <= 384 and shown.shape[3] <= 512
@@ -87,7 +78,9 @@ def test_curves_fall_and_lie_in_the_order_of_their_values(loss_preview):
     pixels = pixels[:, :250]  # without the names
 
     def height_of(name, columns):
-        found = (np.abs(pixels[:, columns].astype(int) - ImageColor.getrgb(COLORS[name])).max(-1) < 60).nonzero()[0]
+        found = (np.abs(pixels[:, columns].astype(int) - ImageColor.getrgb(LOSS_COLORS[name])).max(-1) < 60).nonzero()[
+            0
+        ]
         return found.mean()
 
     start, end = slice(35, 60), slice(170, 220)
