@@ -1,7 +1,7 @@
 """Runs a workflow of this pack in a real headless ComfyUI: an object of one picture goes into another.
 
 `demo.py` runs object_transfer, the whole job; `demo.py auto_transfer` the quick one, without deep blending. Workflows that
-need model files are not offered. The pictures come from scikit-image's own package: "astronaut" (NASA, public domain),
+need model files, or show other steps than those of one object in one picture, are not offered. The pictures come from scikit-image's own package: "astronaut" (NASA, public domain),
 "coffee" (Rachel Michetti, CC0) and, for paper_recipe and painting_transfer, "immunohistochemistry" (Center for Microscopy
 And Molecular Imaging).
 
@@ -26,12 +26,13 @@ from make_thumbnails import LOADERS, WORKFLOWS
 
 # Steps by their title in the workflow. What the object is set in with, in order; a workflow has some of them.
 BLENDS = ("Blended", "Stage 1", "Refined")
+STEPS = {"Box", "Placed mask", "Pasted"}  # what it is told by whether the object arrived
 OVERVIEW_HEIGHT = 288
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="demo", description=__doc__.splitlines()[0])
-    choices = [name for name in WORKFLOWS if not needs_models(read(name))]
+    choices = [name for name in WORKFLOWS if is_offered(read(name))]
     parser.add_argument("workflow", nargs="?", default="object_transfer", choices=choices)
     name = parser.parse_args().workflow
 
@@ -69,9 +70,10 @@ def read(name) -> dict:
     return json.loads(WORKFLOWS[name].read_text(encoding="utf-8"))
 
 
-def needs_models(prompt) -> bool:
-    """Whether a workflow loads files that the demo's ComfyUI does not have."""
-    return any(entry["class_type"] in LOADERS for entry in prompt.values())
+def is_offered(prompt) -> bool:
+    """Whether a workflow does without model files and shows the steps that are looked at here."""
+    titles = {entry["_meta"]["title"] for entry in prompt.values()}
+    return titles >= STEPS and not any(entry["class_type"] in LOADERS for entry in prompt.values())
 
 
 class Steps:

@@ -9,10 +9,12 @@ import demo
 import serve
 
 
-def test_demo_offers_the_workflows_that_need_no_model_file():
-    offered = {name for name in demo.WORKFLOWS if not demo.needs_models(demo.read(name))}
+def test_demo_offers_the_workflows_that_it_can_run_and_judge():
+    offered = {name for name in demo.WORKFLOWS if demo.is_offered(demo.read(name))}
     assert {"object_transfer", "auto_transfer", "paper_recipe"} <= offered
-    assert not {"text_to_object_transfer", "refine_with_pan"} & offered
+    needing_files = {"text_to_object_transfer", "refine_with_pan", "seam_inpainting", "paint_by_example"}
+    assert not needing_files & offered
+    assert not {"moving_target", "several_objects"} & offered, "more than one frame, or more than one object"
 
 
 def test_serve_notices_that_a_port_is_in_use():
